@@ -1,0 +1,62 @@
+// An owned array aligned to a cache line, for weights, activations and caches.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace baton::kernels {
+
+inline constexpr size_t kCacheLineBytes = 64;
+
+// Move-only; zero-filled when made. The allocation is a whole number of cache lines, so a vector
+// load that starts inside the last line stays inside the allocation.
+template <typename T>
+class AlignedBuffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  AlignedBuffer() = default;
+  // Throws std::bad_alloc when `size` elements cannot be had.
+  explicit AlignedBuffer(size_t size) : size_(size) {
+    if (size == 0) return;
+    if (size > (static_cast<size_t>(-1) - kCacheLineBytes) / sizeof(T)) throw std::bad_alloc();
+    const size_t bytes =
+        (size * sizeof(T) + kCacheLineBytes - 1) / kCacheLineBytes * kCacheLineBytes;
+    data_.reset(static_cast<T*>(::operator new (bytes, std::align_val_t{kCacheLineBytes})));
+    std::memset(static_cast<void*>(data_.get()), 0, bytes);
+  }
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  size_t size() const { return size_; }  // elements
+  bool empty() const { return size_ == 0; }
+  T& operator[](size_t i) { return data_.get()[i]; }
+  const T& operator[](size_t i) const { return data_.get()[i]; }
+  std::span<T> span() { return {data(), size_}; }
+  std::span<const T> span() const { return {data(), size_}; }
+  T* begin() { return data(); }
+  T* end() { return data() + size_; }
+  const T* begin() const { return data(); }
+  const T* end() const { return data() + size_; }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { ::operator delete (p, std::align_val_t{kCacheLineBytes}); }
+  };
+  std::unique_ptr<T, Free> data_;
+  size_t size_ = 0;
+};
+
+}  // namespace baton::kernels
