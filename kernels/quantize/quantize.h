@@ -1,0 +1,37 @@
+// Activation quantization: one row (token) at a time, symmetric INT8.
+#pragma once
+
+#include <cstdint>
+
+namespace baton::kernels {
+
+// Values per entry of QuantizedRows::sums, and the unit to which rows are padded.
+inline constexpr int64_t kActivationBlock = 32;
+
+constexpr int64_t PaddedActivations(int64_t k) {
+  return (k + kActivationBlock - 1) / kActivationBlock * kActivationBlock;
+}
+
+// Quantized activations, owned by the caller. value[m,k] = scale[m] · codes[m,k].
+struct QuantizedRows {
+  int8_t* codes = nullptr;  // [M, stride], -127 … 127; zero from K to PaddedActivations(K)
+  float* scale = nullptr;   // [M]
+  int32_t* sums = nullptr;  // [M, stride / kActivationBlock], sum of the codes of each block
+  int64_t stride = 0;       // codes between rows, a multiple of kActivationBlock
+};
+
+struct QuantizeParams {
+  const float* x = nullptr;  // [M, K]
+  int64_t m = 0;
+  int64_t k = 0;
+  int64_t ldx = 0;  // values between rows of x
+  QuantizedRows out;
+};
+
+// scale = amax / 127 (IEEE division), code = clamp(rint(x / scale), -127, 127). A row of zeros has
+// scale 0 and codes 0. A row with Inf or NaN has scale NaN and codes 0.
+// Rows are split over the parts; any thread may run any part. Both give the same bits.
+void QuantizeRowsReference(const QuantizeParams& params);
+void QuantizeRowsCpu(const QuantizeParams& params, int part, int parts);
+
+}  // namespace baton::kernels
