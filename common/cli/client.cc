@@ -1,0 +1,34 @@
+#include "common/cli/client.h"
+
+#include "baton/v1/inference.grpc.pb.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/client_stream.h"
+#include "common/rpc/deadline.h"
+#include "common/rpc/status.h"
+
+namespace baton {
+
+InferenceClient::InferenceClient(const std::string& endpoint, Clock& clock)
+    : clock_(clock), channel_(rpc::MakeChannel(endpoint)) {}
+
+absl::StatusOr<v1::GetModelInfoResponse> InferenceClient::GetModelInfo(Duration timeout) {
+  grpc::ClientContext context;
+  context.set_deadline(rpc::ToSystemTime(clock_.Now() + timeout));
+  v1::GetModelInfoResponse response;
+  const grpc::Status status =
+      v1::InferenceService::NewStub(channel_)->GetModelInfo(&context, {}, &response);
+  BATON_RETURN_IF_ERROR(rpc::FromGrpc(status));
+  return response;
+}
+
+std::unique_ptr<InferenceClient::Stream> InferenceClient::Generate(
+    const v1::GenerateRequest& request, Duration timeout, StreamSink<v1::GenerateResponse> sink) {
+  auto stream = rpc::ClientStream<v1::GenerateRequest, v1::GenerateResponse>::Open(
+      channel_, "/baton.v1.InferenceService/Generate", clock_.Now() + timeout, std::move(sink));
+  // A failure to send shows as the end of the stream.
+  (void)stream->Send(request);
+  stream->Close(absl::OkStatus());
+  return stream;
+}
+
+}  // namespace baton

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "baton/v1/inference.pb.h"
+#include "common/stream/event_stream.h"
+
+namespace baton {
+
+// A connection to a router's inference service. Thread-safe.
+class InferenceClient {
+ public:
+  using Stream = EventStream<v1::GenerateRequest, v1::GenerateResponse>;
+
+  // `endpoint`: host:port. Connects on first use.
+  InferenceClient(const std::string& endpoint, Clock& clock);
+
+  absl::StatusOr<v1::GetModelInfoResponse> GetModelInfo(Duration timeout);
+
+  // Starts one request; the sink runs on the library's threads and sees StreamClosed last. Dropping
+  // the stream cancels the request.
+  std::unique_ptr<Stream> Generate(const v1::GenerateRequest& request, Duration timeout,
+                                   StreamSink<v1::GenerateResponse> sink);
+
+ private:
+  Clock& clock_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+}  // namespace baton
