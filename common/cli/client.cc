@@ -9,7 +9,7 @@
 namespace baton {
 
 InferenceClient::InferenceClient(const std::string& endpoint, Clock& clock)
-    : clock_(clock), channel_(rpc::MakeChannel(endpoint)) {}
+    : clock_(clock), channel_(rpc::MakeChannel(endpoint, rpc::ConnectionConfig{})) {}
 
 absl::StatusOr<v1::GetModelInfoResponse> InferenceClient::GetModelInfo(Duration timeout) {
   grpc::ClientContext context;
@@ -17,6 +17,16 @@ absl::StatusOr<v1::GetModelInfoResponse> InferenceClient::GetModelInfo(Duration 
   v1::GetModelInfoResponse response;
   const grpc::Status status =
       v1::InferenceService::NewStub(channel_)->GetModelInfo(&context, {}, &response);
+  BATON_RETURN_IF_ERROR(rpc::FromGrpc(status));
+  return response;
+}
+
+absl::StatusOr<v1::GetLoadResponse> InferenceClient::GetLoad(Duration timeout) {
+  grpc::ClientContext context;
+  context.set_deadline(rpc::ToSystemTime(clock_.Now() + timeout));
+  v1::GetLoadResponse response;
+  const grpc::Status status =
+      v1::InferenceService::NewStub(channel_)->GetLoad(&context, {}, &response);
   BATON_RETURN_IF_ERROR(rpc::FromGrpc(status));
   return response;
 }

@@ -21,6 +21,8 @@ class InferenceClient {
 
   absl::StatusOr<v1::GetModelInfoResponse> GetModelInfo(Duration timeout);
 
+  absl::StatusOr<v1::GetLoadResponse> GetLoad(Duration timeout);
+
   // Starts one request; the sink runs on the library's threads and sees StreamClosed last. Dropping
   // the stream cancels the request.
   std::unique_ptr<Stream> Generate(const v1::GenerateRequest& request, Duration timeout,

@@ -5,6 +5,7 @@
 #include "common/cli/bench_serve.h"
 #include "common/cli/generate.h"
 #include "common/cli/tokenize.h"
+#include "common/cli/wait.h"
 
 namespace baton {
 namespace {
@@ -46,7 +47,9 @@ CLI::App* AddGenerate(CLI::App& app, GenerateOptions& o) {
   c->add_option("--stop-token-ids", o.stop_token_ids, "Ids that end the output: 1,2,3")
       ->delimiter(',');
   c->add_flag("--timing", o.timing, "After the text, print where the time went");
-  c->add_option("--timeout-ms", o.timeout, "Deadline of the request")->default_str("300000");
+  c->add_option_function<int64_t>(
+      "--timeout-ms", [&o](int64_t ms) { o.timeout = std::chrono::milliseconds(ms); },
+      "Deadline of the request (default 300000)");
   AddOutput(*c, o.json);
   c->footer("Example: baton generate --prompt 'Once upon a time' --max-tokens 32 --temperature 0");
   return c;
@@ -98,14 +101,27 @@ CLI::App* AddBenchServe(CLI::App& bench, BenchServeOptions& o) {
   return c;
 }
 
+CLI::App* AddWait(CLI::App& app, WaitOptions& o) {
+  CLI::App* c = app.add_subcommand("wait", "Return once enough workers are ready");
+  AddEndpoint(*c, o.endpoint);
+  c->add_option("--prefill", o.prefill, "Ready prefill workers")->capture_default_str();
+  c->add_option("--decode", o.decode, "Ready decode workers")->capture_default_str();
+  c->add_option_function<int64_t>(
+      "--timeout-ms", [&o](int64_t ms) { o.timeout = std::chrono::milliseconds(ms); },
+      "Give up after (default 60000)");
+  return c;
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("Baton: prefill and decode on separate workers, each in its own precision", "baton");
   app.require_subcommand(1);
   GenerateOptions generate;
   TokenizeOptions tokenize;
   BenchServeOptions serve;
+  WaitOptions wait;
   const CLI::App* generate_command = AddGenerate(app, generate);
   const CLI::App* tokenize_command = AddTokenize(app, tokenize);
+  const CLI::App* wait_command = AddWait(app, wait);
   CLI::App* bench_command = app.add_subcommand("bench", "Measure");
   bench_command->require_subcommand(1);
   const CLI::App* serve_command = AddBenchServe(*bench_command, serve);
@@ -117,6 +133,7 @@ int Run(int argc, char** argv) {
   absl::Status status;
   if (generate_command->parsed()) status = RunGenerate(generate);
   if (tokenize_command->parsed()) status = RunTokenize(tokenize);
+  if (wait_command->parsed()) status = RunWait(wait);
   if (serve_command->parsed()) status = RunBenchServe(serve);
   if (status.ok()) return EXIT_SUCCESS;
   fmt::print(stderr, "baton: {}\n", ToString(status));
