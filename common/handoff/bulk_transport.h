@@ -39,9 +39,10 @@ class IncomingSlab {
 class BulkConnection {
  public:
   virtual ~BulkConnection() = default;
-  // Sends header and payload; the payload stays valid and unchanged until `done`, which runs exactly
-  // once, on a transport thread: OK = the span may be reused (not that the receiver verified it);
-  // CANCELLED, UNAVAILABLE (peer lost), or another error. A slab the receiver refused completes OK.
+  // Sends header and payload; the payload stays valid and unchanged until `done`, which runs
+  // exactly once, on a transport thread: OK = the span may be reused (not that the receiver
+  // verified it); CANCELLED, UNAVAILABLE (peer lost), or another error. A slab the receiver refused
+  // completes OK.
   virtual void Send(const SlabHeaderBytes& header, std::span<const std::byte> payload,
                     std::function<void(absl::Status)> done) = 0;
 };
