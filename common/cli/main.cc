@@ -4,8 +4,8 @@
 #include "common/base/status.h"
 #include "common/cli/bench_serve.h"
 #include "common/cli/generate.h"
+#include "common/cli/status.h"
 #include "common/cli/tokenize.h"
-#include "common/cli/wait.h"
 
 namespace baton {
 namespace {
@@ -112,15 +112,24 @@ CLI::App* AddWait(CLI::App& app, WaitOptions& o) {
   return c;
 }
 
+CLI::App* AddStatus(CLI::App& app, StatusOptions& o) {
+  CLI::App* c = app.add_subcommand("status", "The workers as the router sees them");
+  AddEndpoint(*c, o.endpoint);
+  AddOutput(*c, o.json);
+  return c;
+}
+
 int Run(int argc, char** argv) {
   CLI::App app("Baton: prefill and decode on separate workers, each in its own precision", "baton");
   app.require_subcommand(1);
   GenerateOptions generate;
   TokenizeOptions tokenize;
   BenchServeOptions serve;
+  StatusOptions cluster_status;
   WaitOptions wait;
   const CLI::App* generate_command = AddGenerate(app, generate);
   const CLI::App* tokenize_command = AddTokenize(app, tokenize);
+  const CLI::App* status_command = AddStatus(app, cluster_status);
   const CLI::App* wait_command = AddWait(app, wait);
   CLI::App* bench_command = app.add_subcommand("bench", "Measure");
   bench_command->require_subcommand(1);
@@ -133,6 +142,7 @@ int Run(int argc, char** argv) {
   absl::Status status;
   if (generate_command->parsed()) status = RunGenerate(generate);
   if (tokenize_command->parsed()) status = RunTokenize(tokenize);
+  if (status_command->parsed()) status = RunStatus(cluster_status);
   if (wait_command->parsed()) status = RunWait(wait);
   if (serve_command->parsed()) status = RunBenchServe(serve);
   if (status.ok()) return EXIT_SUCCESS;

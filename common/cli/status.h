@@ -19,4 +19,12 @@ struct WaitOptions {
 // DEADLINE_EXCEEDED says how many were ready.
 absl::Status RunWait(const WaitOptions& options);
 
+// `baton status`: the workers as the router sees them.
+struct StatusOptions {
+  std::string endpoint;
+  bool json = false;
+};
+
+absl::Status RunStatus(const StatusOptions& options);
+
 }  // namespace baton
