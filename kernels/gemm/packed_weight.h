@@ -47,8 +47,8 @@ struct WeightView {
 // (query, key and value as one matrix) and must agree in everything but N.
 //   kFp32, kFp16, kBf16: any view. Codes are dequantized in fp32; fp32 is then rounded to the type.
 //   kW8A8: kInt8, group = K ≤ 65536, no zero points.
-//   kW4A16, kW4A8: kInt4 or kUint4, group a multiple of 32 or ≥ K, zero points within
-//   -8 … 247 of the code range's origin (kW4A8: K ≤ 65536 where group ≥ K).
+//   kW4A16, kW4A8: kInt4 (zero points -8 … 247) or kUint4 (0 … 255), group a multiple of 32 or ≥ K;
+//   K ≤ 65536 for kW4A8. The last group may be short.
 std::string PackProblem(std::span<const WeightView> parts, WeightScheme scheme);
 inline std::string PackProblem(const WeightView& view, WeightScheme scheme) {
   return PackProblem({&view, 1}, scheme);
