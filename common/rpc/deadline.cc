@@ -13,7 +13,8 @@ constexpr auto kFarAway = std::chrono::hours(24 * 365 * 10);
 SystemTime ToSystemTime(TimePoint deadline) {
   const TimePoint now = RealClock().Now();
   if (deadline > now + kFarAway) return SystemTime::max();
-  if (deadline < now - kFarAway) return SystemTime::min();
+  // The epoch, not min(): gRPC takes what it cannot represent for no deadline at all.
+  if (deadline < now - kFarAway) return SystemTime();
   return std::chrono::system_clock::now() +
          std::chrono::duration_cast<SystemTime::duration>(deadline - now);
 }
