@@ -1,0 +1,74 @@
+#include "common/tokenizer/nfc.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "common/base/check.h"
+#include "common/tokenizer/utf8.h"
+
+namespace baton {
+namespace {
+
+constexpr auto kOptions = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+
+// Below U+0300 every character is its own normal form and none combines with its predecessor.
+bool NeedsNormalization(std::string_view utf8) {
+  return std::any_of(utf8.begin(), utf8.end(),
+                     [](char c) { return static_cast<unsigned char>(c) >= 0xCC; });
+}
+
+int CombiningClass(utf8proc_int32_t code_point) {
+  return utf8proc_get_property(code_point)->combining_class;
+}
+
+std::vector<utf8proc_int32_t> Decompose(std::string_view utf8) {
+  std::vector<utf8proc_int32_t> result;
+  result.reserve(utf8.size());
+  std::array<utf8proc_int32_t, 16> parts;
+  while (!utf8.empty()) {
+    const Utf8Step step = NextUtf8(utf8);
+    BATON_CHECK(step.kind == Utf8Step::Kind::kCharacter);
+    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(step.code_point),
+                                               parts.data(), parts.size(), kOptions, nullptr);
+    BATON_CHECK(count > 0 && static_cast<size_t>(count) <= parts.size());
+    result.insert(result.end(), parts.begin(), parts.begin() + count);
+    utf8.remove_prefix(step.length);
+  }
+  return result;
+}
+
+// utf8proc's own canonical ordering is quadratic in the length of a run of marks.
+void SortMarks(std::vector<utf8proc_int32_t>& code_points) {
+  const auto is_mark = [](utf8proc_int32_t c) { return CombiningClass(c) != 0; };
+  auto run = std::find_if(code_points.begin(), code_points.end(), is_mark);
+  while (run != code_points.end()) {
+    const auto end = std::find_if_not(run, code_points.end(), is_mark);
+    if (end - run > 1) {
+      std::stable_sort(run, end, [](utf8proc_int32_t a, utf8proc_int32_t b) {
+        return CombiningClass(a) < CombiningClass(b);
+      });
+    }
+    run = std::find_if(end, code_points.end(), is_mark);
+  }
+}
+
+}  // namespace
+
+std::string NormalizeNfc(std::string_view utf8) {
+  if (!NeedsNormalization(utf8)) return std::string(utf8);
+  std::vector<utf8proc_int32_t> code_points = Decompose(utf8);
+  SortMarks(code_points);
+  const auto count = utf8proc_normalize_utf32(code_points.data(), code_points.size(), kOptions);
+  BATON_CHECK(count >= 0);
+  std::string text;
+  text.reserve(utf8.size());
+  for (utf8proc_ssize_t i = 0; i < count; ++i) {
+    text += EncodeUtf8(static_cast<char32_t>(code_points[i]));
+  }
+  return text;
+}
+
+}  // namespace baton
