@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/status.h"
-#include "common/cli/generate.h"
+#include "common/cli/input.h"
 #include "common/tokenizer/tokenizer.h"
 
 namespace baton {

@@ -1,20 +1,20 @@
+#include "common/cli/input.h"
+
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "common/cli/generate.h"
-
 namespace baton {
 namespace {
 
-TEST(TokenIdsTest, ListsAndFiles) {
+TEST(InputTest, ListsAndFiles) {
   EXPECT_EQ(*ParseTokenIds("1,2, 3"), (std::vector<int32_t>{1, 2, 3}));
   const std::string path = ::testing::TempDir() + "/ids.txt";
   std::ofstream(path) << "4\n5,6\n";
   EXPECT_EQ(*ParseTokenIds("@" + path), (std::vector<int32_t>{4, 5, 6}));
 }
 
-TEST(TokenIdsTest, WhatIsWrongIsNamed) {
+TEST(InputTest, WhatIsWrongIsNamed) {
   EXPECT_EQ(std::string(ParseTokenIds("1,x").status().message()),
             "token ids: 'x', expected integers of at least 0");
   EXPECT_FALSE(ParseTokenIds("-1").ok());
