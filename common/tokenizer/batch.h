@@ -7,10 +7,11 @@
 
 namespace baton {
 
-// Encodes many texts: reads one JSON object {"text": S} a line from `input` and writes one
-// {"token_ids": [...]} or {"error": S} a line to `output`, in order. A bad line gives an error
-// line and does not stop the others. UNAVAILABLE when writing fails.
-absl::Status EncodeJsonLines(const Tokenizer& tokenizer, EncodeOptions options, std::istream& input,
-                             std::ostream& output);
+// Translates many texts: reads one JSON object a line from `input`, {"text": S} or
+// {"token_ids": [...]}, and writes {"token_ids": [...]} or {"text": S} a line to `output`, in
+// order. A bad line gives {"error": S} and does not stop the others. UNAVAILABLE when writing
+// fails.
+absl::Status TranslateJsonLines(const Tokenizer& tokenizer, EncodeOptions encode,
+                                DecodeOptions decode, std::istream& input, std::ostream& output);
 
 }  // namespace baton

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/base/check.h"
+#include "common/tokenizer/unicode.h"
 #include "common/tokenizer/utf8.h"
 
 namespace baton {
@@ -30,7 +31,6 @@ std::vector<utf8proc_int32_t> Decompose(std::string_view utf8) {
   std::array<utf8proc_int32_t, 16> parts;
   while (!utf8.empty()) {
     const Utf8Step step = NextUtf8(utf8);
-    BATON_CHECK(step.kind == Utf8Step::Kind::kCharacter);
     const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(step.code_point),
                                                parts.data(), parts.size(), kOptions, nullptr);
     BATON_CHECK(count > 0 && static_cast<size_t>(count) <= parts.size());
@@ -55,18 +55,50 @@ void SortMarks(std::vector<utf8proc_int32_t>& code_points) {
   }
 }
 
-}  // namespace
+// Bytes before the first frozen character, then bytes of the frozen ones that follow.
+struct Stretch {
+  size_t normal;
+  size_t frozen;
+};
 
-std::string NormalizeNfc(std::string_view utf8) {
-  if (!NeedsNormalization(utf8)) return std::string(utf8);
+Stretch NextStretch(std::string_view utf8) {
+  Stretch stretch = {0, 0};
+  for (size_t at = 0; at < utf8.size();) {
+    const Utf8Step step = NextUtf8(utf8.substr(at));
+    BATON_CHECK(step.kind == Utf8Step::Kind::kCharacter);
+    const bool frozen = ClassOf(step.code_point).frozen();
+    if (!frozen && stretch.frozen > 0) break;
+    (frozen ? stretch.frozen : stretch.normal) += step.length;
+    at += step.length;
+  }
+  return stretch;
+}
+
+std::string NormalizeStretch(std::string_view utf8) {
   std::vector<utf8proc_int32_t> code_points = Decompose(utf8);
   SortMarks(code_points);
-  const auto count = utf8proc_normalize_utf32(code_points.data(), code_points.size(), kOptions);
+  const auto count = utf8proc_normalize_utf32(
+      code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size()), kOptions);
   BATON_CHECK(count >= 0);
   std::string text;
   text.reserve(utf8.size());
   for (utf8proc_ssize_t i = 0; i < count; ++i) {
     text += EncodeUtf8(static_cast<char32_t>(code_points[i]));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string NormalizeNfc(std::string_view utf8) {
+  if (!NeedsNormalization(utf8)) return std::string(utf8);
+  std::string text;
+  text.reserve(utf8.size());
+  while (!utf8.empty()) {
+    const Stretch stretch = NextStretch(utf8);
+    text += NormalizeStretch(utf8.substr(0, stretch.normal));
+    text += utf8.substr(stretch.normal, stretch.frozen);
+    utf8.remove_prefix(stretch.normal + stretch.frozen);
   }
   return text;
 }

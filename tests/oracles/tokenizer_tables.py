@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""Writes common/tokenizer/unicode_tables.cc from the behaviour of PyPI `tokenizers`.
+"""Makes common/tokenizer/unicode_tables.cc from the behaviour of PyPI `tokenizers`, or checks it.
 
-Every code point is put through the reference's own regular expressions, so the tables agree with it whatever
-Unicode version it was built with. usage: tokenizer_tables.py [--check FILE]
+Every code point is put through the reference's own regular expressions and normalizer, so that the tables agree with
+it whatever Unicode versions it was built with.
 """
 
 import argparse
+import pathlib
 import sys
 
 import tokenizers
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+import unicodedataplus
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-LETTER, NUMBER, SPACE, WORD = 1, 2, 4, 8
+TABLES = pathlib.Path(__file__).resolve().parents[2] / "common/tokenizer/unicode_tables.cc"
+LETTER, NUMBER, SPACE, WORD, FROZEN = 1, 2, 4, 8, 16
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
 
@@ -32,6 +35,24 @@ def word_members():
     return [c for c, e in zip(CODE_POINTS, encodings) if 1 not in e.ids]
 
 
+def frozen_members():
+    """Code points that form C would move, decompose or compose, and that the reference's older form C leaves alone."""
+    reference = normalizers.NFC().normalize_str
+    frozen = []
+    for c in map(chr, CODE_POINTS):
+        if unicodedataplus.combining(c) != 0:
+            # Marks of the lowest and of the highest class, on the side from which sorting moves `c` past them.
+            probes = ("q" + c + "\u0334", "q\u0345" + c)
+        elif c != unicodedataplus.normalize("NFD", c):
+            probes = (c, unicodedataplus.normalize("NFD", c))
+        else:
+            continue
+        if any(reference(p) != unicodedataplus.normalize("NFC", p) for p in probes):
+            # Without its first part, which is as new, a decomposition is never composed.
+            frozen += [ord(c), ord(unicodedataplus.normalize("NFD", c)[0])]
+    return frozen
+
+
 def ranges():
     classes = dict.fromkeys(CODE_POINTS, 0)
     for pattern, bit in ((r"\p{L}", LETTER), (r"\p{N}", NUMBER), (r"\s", SPACE)):
@@ -39,6 +60,8 @@ def ranges():
             classes[c] |= bit
     for c in word_members():
         classes[c] |= WORD
+    for c in set(frozen_members()):
+        classes[c] |= FROZEN
     result = []
     for c, bits in classes.items():
         if not bits:
@@ -74,17 +97,15 @@ def render(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", metavar="FILE", help="compare with FILE instead of printing")
+    parser.add_argument("--write", action="store_true", help="replace the tables instead of checking them")
     arguments = parser.parse_args()
     text = render(ranges())
-    if not arguments.check:
-        sys.stdout.write(text)
+    if arguments.write:
+        TABLES.write_text(text, encoding="utf-8")
         return 0
-    with open(arguments.check, encoding="utf-8") as file:
-        committed = file.read()
     # The first line names the reference's version, which may move without moving the tables.
-    same = committed.split("\n", 1)[1] == text.split("\n", 1)[1]
-    print("tables are current" if same else f"{arguments.check} differs from the reference")
+    same = TABLES.read_text(encoding="utf-8").split("\n", 1)[1] == text.split("\n", 1)[1]
+    print("unicode_tables.cc is " + ("current" if same else "not what the reference does: run with --write"))
     return 0 if same else 1
 
 

@@ -18,6 +18,13 @@ TEST(NfcTest, ComposesAndOrders) {
   EXPECT_EQ(NormalizeNfc("a\u0328\u0301"), "\u0105\u0301");
 }
 
+// Marks and compositions of Unicode 10 and later are not in the reference's tables.
+TEST(NfcTest, LeavesNewerCharactersAlone) {
+  EXPECT_EQ(NormalizeNfc("q\u0301\u1df8\u0323"), "q\u0301\u1df8\u0323");
+  EXPECT_EQ(NormalizeNfc("\U00011935\U00011930"), "\U00011935\U00011930");
+  EXPECT_EQ(NormalizeNfc("\U00011938e\u0301"), "\U00011938\u00e9");
+}
+
 // Alternating marks of two classes are the worst case of an insertion sort.
 TEST(NfcTest, SortsAMebibyteOfMarks) {
   std::string text = "a";
