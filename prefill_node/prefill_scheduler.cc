@@ -27,16 +27,19 @@ void PrefillScheduler::Remove(PrefillJob& job) {
 
 void PrefillScheduler::Schedule() {
   if (steps_.busy()) return;
-  MakeRoom();
+  MakeRoom(pool_.available());
   const StepPlan plan = policy_.Plan(Snapshot(Waiting()));
   for (SequenceKey key : plan.admit) {
-    // An earlier one may have got pages that this one hoped to find in the cache.
-    if (!TakePages(*jobs_.at(key))) break;
+    if (TakePages(*jobs_.at(key))) continue;
+    // available() promises a little too much, or an earlier one got what this one hoped to find.
+    if (key == plan.admit.front()) MakeRoom(pool_.takeable());
+    break;
   }
   std::vector<StepEntry> entries;
   for (const StepPlan::Entry& planned : plan.entries) {
-    PrefillJob& job = *jobs_.at(planned.key);
-    if (job.waits_for_pages()) continue;
+    const auto found = jobs_.find(planned.key);
+    if (found == jobs_.end() || found->second->waits_for_pages()) continue;
+    PrefillJob& job = *found->second;
     const int count = std::min(planned.tokens, job.sequence.uncomputed());
     entries.push_back(MakeStepEntry(job.key, job.sequence, count, job.pages));
     if (job.forced) entries.back().sample = false;
@@ -115,11 +118,11 @@ EngineSnapshot PrefillScheduler::Snapshot(const std::vector<PrefillJob*>& waitin
   return snapshot;
 }
 
-void PrefillScheduler::MakeRoom() {
+void PrefillScheduler::MakeRoom(int available) {
   const std::vector<PrefillJob*> waiting = Waiting();
   if (waiting.empty()) return;
   const PrefillJob& wanting = *waiting.front();
-  const int missing = PagesNeeded(wanting, LookUp(wanting)) - pool_.available();
+  const int missing = PagesNeeded(wanting, LookUp(wanting)) - available;
   if (missing <= 0) return;
   std::vector<PageHolder> holders;
   for (const auto& [key, job] : jobs_) {

@@ -70,7 +70,8 @@ class PrefillScheduler {
   // Pages that the job takes out of available() when it starts.
   int PagesNeeded(const PrefillJob& job, const CacheHit& hit) const;
   EngineSnapshot Snapshot(const std::vector<PrefillJob*>& waiting);
-  void MakeRoom();
+  // Displaces others when the first in line needs more than `available` pages.
+  void MakeRoom(int available);
   bool TakePages(PrefillJob& job);
   PrefixScope ScopeOf(const PrefillJob& job) const;
   void OnStep(absl::StatusOr<std::vector<StepOutcome>> outcomes);

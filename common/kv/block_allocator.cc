@@ -23,7 +23,8 @@ PageRef PageRef::Share() const {
   return PageRef(allocator_, id_);
 }
 
-BlockAllocator::BlockAllocator(int page_count) : references_(page_count, 0) {
+BlockAllocator::BlockAllocator(int page_count)
+    : references_(page_count, 0), cached_(page_count, false) {
   free_.reserve(page_count);
   for (int32_t id = page_count - 1; id >= 0; --id) free_.push_back(id);
 }
@@ -44,26 +45,41 @@ std::optional<std::vector<PageRef>> BlockAllocator::TryTake(int count) {
   return pages;
 }
 
+void BlockAllocator::SetCached(PageId page, bool cached) {
+  BATON_CHECK(references_[page.value()] > 0 && cached_[page.value()] != cached);
+  cached_[page.value()] = cached;
+  if (references_[page.value()] == 1) idle_cached_ += cached ? 1 : -1;
+}
+
 bool BlockAllocator::Conserved() const {
   std::vector<bool> seen(references_.size(), false);
   for (int32_t id : free_) {
     if (seen[id] || references_[id] != 0) return false;
     seen[id] = true;
   }
+  int idle_cached = 0;
   for (size_t id = 0; id < references_.size(); ++id) {
     if (!seen[id] && references_[id] <= 0) return false;
+    if (cached_[id] && references_[id] == 1) ++idle_cached;
   }
-  return true;
+  return idle_cached == idle_cached_;
 }
 
 void BlockAllocator::AddReference(int32_t id) {
   BATON_CHECK(references_[id] > 0);
+  if (cached_[id] && references_[id] == 1) --idle_cached_;
   ++references_[id];
 }
 
 void BlockAllocator::Release(int32_t id) {
   BATON_CHECK(references_[id] > 0);
-  if (--references_[id] == 0) free_.push_back(id);
+  --references_[id];
+  if (references_[id] == 0) {
+    BATON_CHECK(!cached_[id]);
+    free_.push_back(id);
+  } else if (cached_[id] && references_[id] == 1) {
+    ++idle_cached_;
+  }
 }
 
 }  // namespace baton

@@ -54,6 +54,11 @@ class BlockAllocator {
   int page_count() const { return static_cast<int>(references_.size()); }
   int free_count() const { return static_cast<int>(free_.size()); }
   int used_count() const { return page_count() - free_count(); }
+  // Pages whose only reference is a cache's.
+  int idle_cached_count() const { return idle_cached_; }
+  // A cache calls this for the one reference of its own, right after it took it and right before
+  // it gives it back.
+  void SetCached(PageId page, bool cached);
   // 0 for a free page.
   int references(PageId page) const { return references_[page.value()]; }
   // Whether every page is either free exactly once or referenced. For tests; O(pages).
@@ -65,7 +70,9 @@ class BlockAllocator {
   void Release(int32_t id);
 
   std::vector<int32_t> references_;  // [page_count]
-  std::vector<int32_t> free_;        // a stack: the page freed last is still in some cache
+  std::vector<bool> cached_;         // [page_count]
+  std::vector<int32_t> free_;        // a stack: the page freed last is still in a processor's cache
+  int idle_cached_ = 0;
 };
 
 }  // namespace baton

@@ -28,12 +28,15 @@ class PagePool {
                              int64_t limit);
   // Makes the full pages of `tokens` findable; no effect when the cache is off.
   void Cache(const PrefixScope& scope, std::span<const int32_t> tokens, const PageTable& pages);
+  // Exactly what TryTake can give. O(cached pages).
+  int takeable() const { return allocator_.free_count() + index_.evictable(); }
   void DropCache() { index_.Clear(); }
 
   const Config& config() const { return config_; }
   int page_count() const { return config_.page_count; }
-  // Free pages and cached ones that nobody uses. O(cached pages).
-  int available() const { return allocator_.free_count() + index_.evictable(); }
+  // Free pages and cached ones that nobody uses. TryTake may still fail for that many where a
+  // cached page is kept for the sake of a longer prefix that is in use.
+  int available() const { return allocator_.free_count() + allocator_.idle_cached_count(); }
   const BlockAllocator& allocator() const { return allocator_; }
   const PrefixIndex& index() const { return index_; }
 

@@ -51,6 +51,7 @@ void PrefixIndex::Insert(const PrefixScope& scope, std::span<const int32_t> toke
       children_.emplace(Key{parent, key}, child);
       nodes_.emplace(child, Node{parent, std::move(key), pages.page(i).Share(), next_use_, 0});
       by_use_.emplace(next_use_++, child);
+      allocator_.SetCached(pages.page(i).id(), true);
       if (auto node = nodes_.find(parent); node != nodes_.end()) ++node->second.children;
     }
     parent = child;
@@ -66,6 +67,7 @@ bool PrefixIndex::TryEvict(int count) {
 }
 
 void PrefixIndex::Clear() {
+  for (const auto& [id, node] : nodes_) allocator_.SetCached(node.page.id(), false);
   children_.clear();
   nodes_.clear();
   by_use_.clear();
@@ -114,6 +116,7 @@ void PrefixIndex::Remove(uint64_t id) {
   }
   children_.erase(Key{node->second.parent, std::move(node->second.tokens)});
   by_use_.erase(node->second.used);
+  allocator_.SetCached(node->second.page.id(), false);
   nodes_.erase(node);
 }
 

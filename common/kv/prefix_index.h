@@ -30,6 +30,7 @@ class PrefixIndex {
  public:
   PrefixIndex(int page_tokens, BlockAllocator& allocator)
       : page_tokens_(page_tokens), allocator_(allocator) {}
+  ~PrefixIndex() { Clear(); }
 
   // The longest indexed run of full pages from the beginning of `tokens`, at most `limit` tokens.
   // Shared pages are never written.
@@ -45,7 +46,7 @@ class PrefixIndex {
   void Clear();
 
   int size() const { return static_cast<int>(nodes_.size()); }
-  // Pages that TryEvict could free. O(size).
+  // Pages that TryEvict could free. O(size): for tests.
   int evictable() const;
 
  private:
