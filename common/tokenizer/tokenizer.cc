@@ -22,21 +22,26 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t l
   if (!std::filesystem::is_regular_file(path, error)) {
     return NotFound("{}: expected a file", path.string());
   }
+  const auto size = std::filesystem::file_size(path, error);
+  if (error) return NotFound("{}: {}", path.string(), error.message());
+  if (size > limit) {
+    return InvalidArgument("{}: {} bytes, expected at most {}", path.string(), size, limit);
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) return NotFound("{}: cannot be opened", path.string());
-  // One byte past the limit tells too long from just long enough, whatever the file's stated size.
-  std::string text(limit + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) return Unavailable("{}: reading failed", path.string());
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > limit) {
-    return InvalidArgument("{}: more than {} bytes, expected at most that", path.string(), limit);
-  }
+  std::string text(size, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(size));
+  if (!file) return Unavailable("{}: read {} of {} bytes", path.string(), file.gcount(), size);
   return text;
 }
 
 void Append(std::vector<int32_t>& ids, const std::vector<int32_t>& more) {
   ids.insert(ids.end(), more.begin(), more.end());
+}
+
+// The reference takes every token for a spelling of bytes where it can be one, added tokens too.
+std::string Unspell(std::string_view text) {
+  return UnspellBytes(text).value_or(std::string(text));
 }
 
 // The added tokens that are looked for in the normalized text, or the others.
@@ -102,7 +107,7 @@ absl::StatusOr<std::vector<Tokenizer::Token>> Tokenizer::MakeTokens(const Tokeni
   const auto add = [&](std::string_view text, int32_t id) {
     tokens[id].exists = true;
     tokens[id].text = text;
-    tokens[id].bytes = UnspellBytes(text).value_or(std::string(text));
+    tokens[id].bytes = Unspell(text);
     known.emplace(ToAbsl(text), id);
   };
   for (const auto& [text, id] : spec.vocabulary) {
@@ -123,6 +128,7 @@ absl::StatusOr<std::vector<Tokenizer::Token>> Tokenizer::MakeTokens(const Tokeni
                              token.content, token.id, tokens[token.id].text);
     }
     if (same == known.end()) add(token.content, token.id);
+    if (token.normalized && spec.nfc) tokens[token.id].bytes = Unspell(NormalizeNfc(token.content));
     tokens[token.id].special = tokens[token.id].special || token.special;
   }
   return tokens;

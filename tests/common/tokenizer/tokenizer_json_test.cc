@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
 #include <string>
+#include <vector>
 
 #include "common/base/status.h"
 #include "common/tokenizer/tokenizer.h"
@@ -49,6 +51,19 @@ TEST(TokenizerJsonTest, AddsThePrefixSpace) {
   EXPECT_THAT(*(*tokenizer)->Encode("he<end>he"), ElementsAre(' ', 256, 260, ' ', 256));
   EXPECT_THAT(*(*tokenizer)->Encode(" he"), ElementsAre(' ', 256));
   EXPECT_THAT(*(*tokenizer)->Encode(""), ElementsAre());
+}
+
+TEST(TokenizerJsonTest, LooksForNormalizedTokensInNormalizedText) {
+  json document = SmallTokenizerJson();
+  document["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}}}};
+  document["added_tokens"].push_back(
+      {{"id", 261}, {"content", "x\u0301\u0323"}, {"normalized", true}, {"special", false}});
+  const auto tokenizer = Tokenizer::Parse(document.dump());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const std::vector<int32_t> ids = {'a', 261, 0xC3, 0xA9};
+  EXPECT_EQ(*(*tokenizer)->Encode("ax\u0301\u0323e\u0301"), ids);
+  EXPECT_EQ(*(*tokenizer)->Encode("ax\u0323\u0301\u00e9"), ids);
+  EXPECT_EQ(*(*tokenizer)->Decode(ids), "ax\u0323\u0301\u00e9");
 }
 
 TEST(TokenizerJsonTest, AppliesTheTemplate) {
@@ -156,6 +171,26 @@ TEST(TokenizerJsonTest, RefusesDeepJson) {
   EXPECT_THAT(ToString(Tokenizer::Parse(deep).status()), HasSubstr("nested 1000000 deep"));
   EXPECT_EQ(ErrorWith("/added_tokens/0/content", std::string(100, '[')), "OK");
   EXPECT_EQ(ErrorWith("/added_tokens/0/content", "\\\"" + std::string(100, '[')), "OK");
+}
+
+// Whatever a damaged file holds, it is refused or gives a tokenizer that works.
+TEST(TokenizerJsonTest, SurvivesDamage) {
+  constexpr uint32_t kSeed = 3;
+  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  std::mt19937 random(kSeed);
+  const std::string intact = SmallTokenizerJson().dump();
+  const std::string alphabet = "{}[]\",:0129-.etrufalsn\\ \x80\xff";
+  for (int round = 0; round < 2000; ++round) {
+    std::string damaged = intact;
+    for (uint32_t n = 1 + random() % 3; n > 0; --n) {
+      damaged[random() % damaged.size()] = alphabet[random() % alphabet.size()];
+    }
+    const auto tokenizer = Tokenizer::Parse(damaged);
+    if (!tokenizer.ok()) continue;
+    const auto ids = (*tokenizer)->Encode("hello <end> hell");
+    ASSERT_TRUE(ids.ok());
+    EXPECT_TRUE((*tokenizer)->Decode(*ids).ok());
+  }
 }
 
 TEST(TokenizerJsonTest, EveryTruncationIsRefused) {
