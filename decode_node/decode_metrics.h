@@ -1,0 +1,32 @@
+#pragma once
+
+#include "common/metrics/registry.h"
+
+namespace baton {
+
+// The metrics that a decode worker writes, looked up once.
+struct DecodeMetrics {
+  explicit DecodeMetrics(MetricRegistry& registry);
+
+  Gauge& queue_depth;
+  Gauge& queued_prompt_tokens;
+  Gauge& pages_used;
+  Gauge& pages_free;
+  Gauge& pages_reserved;
+  Gauge& page_usage;
+  Counter& generated_tokens;
+  Counter& prefix_tokens_reused;
+  Counter& transfer_bytes;
+  Counter& leases_expired;
+  Counter& slabs_invalid;
+  Counter& slabs_late;
+  Counter& slabs_duplicate;
+  Counter& slabs_unknown;
+  Counter& transfers_lost;     // stream, lease or prefill worker
+  Counter& transfers_corrupt;  // DATA_LOSS and contradictions
+  Histogram& transfer_time;
+  Histogram& step_time;
+  Histogram& batch_size;
+};
+
+}  // namespace baton
