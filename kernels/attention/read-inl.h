@@ -9,7 +9,7 @@
 #endif
 
 #include <cstddef>
-#include <type_traits>
+#include <cstdint>
 
 #include "hwy/highway.h"
 #include "kernels/attention/attention.h"
@@ -26,61 +26,140 @@ struct BlockSource {
   const std::byte* scales = nullptr;
 };
 
+// Scale data of the 16 tokens as numbers; zero where the format has none.
+struct BlockScales {
+  HWY_ALIGN float s[kAttentionBlockTokens] = {};
+  HWY_ALIGN float m[kAttentionBlockTokens] = {};
+};
+
 template <KvFormat F>
-void ReadValues(BlockSource source, int head_dim, float* HWY_RESTRICT out) {
-  const size_t row = KvCodeBytes(F, head_dim);
-  for (int t = 0; t < kAttentionBlockTokens; ++t) {
-    DecodeGroup<F>(source.codes + t * row, source.scales + t * KvScaleBytes(F), head_dim,
-                   out + t * head_dim);
-  }
-}
-
-using Quad = hn::Simd<float, 4, 0>;
-
-// Four floats of each of lanes / 4 rows, `step` floats apart, as one vector.
-HWY_INLINE hn::Vec<Quad> LoadQuads(Quad d, const float* p, int /*step*/) { return hn::Load(d, p); }
-template <size_t kLanes, std::enable_if_t<(kLanes > 4)>* = nullptr>
-HWY_INLINE hn::Vec<hn::Simd<float, kLanes, 0>> LoadQuads(hn::Simd<float, kLanes, 0> d,
-                                                         const float* p, int step) {
-  const hn::Simd<float, kLanes / 2, 0> half;
-  constexpr int kUpper = static_cast<int>(kLanes) / 8;  // quads in the lower half
-  return hn::Combine(d, LoadQuads(half, p + kUpper * step, step), LoadQuads(half, p, step));
-}
-
-// rows[token][dim] -> keys[dim][token]. Each step turns 4 dimensions of as many tokens as a vector
-// has lanes.
-HWY_INLINE void TransposeBlock(const float* HWY_RESTRICT rows, int head_dim,
-                               float* HWY_RESTRICT keys) {
+HWY_INLINE void ReadScales(const std::byte* scales, BlockScales& out) {
   const KvTag df;
-  const hn::Repartition<uint64_t, KvTag> d64;
-  for (int first = 0; first < kAttentionBlockTokens; first += kKvLanes) {
-    for (int d = 0; d < head_dim; d += 4) {
-      const float* p = rows + first * head_dim + d;
-      const KvVec a0 = LoadQuads(df, p, 4 * head_dim);
-      const KvVec a1 = LoadQuads(df, p + head_dim, 4 * head_dim);
-      const KvVec a2 = LoadQuads(df, p + 2 * head_dim, 4 * head_dim);
-      const KvVec a3 = LoadQuads(df, p + 3 * head_dim, 4 * head_dim);
-      const auto low01 = hn::BitCast(d64, hn::InterleaveLower(df, a0, a1));
-      const auto low23 = hn::BitCast(d64, hn::InterleaveLower(df, a2, a3));
-      const auto high01 = hn::BitCast(d64, hn::InterleaveUpper(df, a0, a1));
-      const auto high23 = hn::BitCast(d64, hn::InterleaveUpper(df, a2, a3));
-      float* out = keys + d * kAttentionBlockTokens + first;
-      const auto store = [&](int i, auto v) {
-        hn::Store(hn::BitCast(df, v), df, out + i * kAttentionBlockTokens);
-      };
-      store(0, hn::InterleaveLower(d64, low01, low23));
-      store(1, hn::InterleaveUpper(d64, low01, low23));
-      store(2, hn::InterleaveLower(d64, high01, high23));
-      store(3, hn::InterleaveUpper(d64, high01, high23));
+  const hn::Rebind<uint16_t, KvTag> du16;
+  const auto halves = [&](int i) {
+    return PromoteFp16(hn::LoadU(du16, reinterpret_cast<const uint16_t*>(scales) + i));
+  };
+  for (int t = 0; t < kAttentionBlockTokens && KvScaleBytes(F) > 0; t += kKvLanes) {
+    if constexpr (KvScaleBytes(F) == 2) {
+      hn::Store(halves(t), df, out.s + t);
+    } else {
+      const KvVec low = halves(2 * t);
+      const KvVec high = halves(2 * t + kKvLanes);
+      hn::Store(hn::ConcatEven(df, high, low), df, out.s + t);
+      hn::Store(hn::ConcatOdd(df, high, low), df, out.m + t);
     }
   }
 }
 
+// values[token][dim].
 template <KvFormat F>
-void ReadKeys(BlockSource source, int head_dim, float* HWY_RESTRICT out) {
-  HWY_ALIGN float rows[kAttentionBlockTokens * KvPageLayout::kMaxHeadDim];
-  ReadValues<F>(source, head_dim, rows);
-  TransposeBlock(rows, head_dim, out);
+void ReadValues(BlockSource source, int head_dim, float* HWY_RESTRICT values) {
+  const KvTag df;
+  BlockScales scales;
+  ReadScales<F>(source.scales, scales);
+  for (int t = 0; t < kAttentionBlockTokens; ++t) {
+    const std::byte* codes = source.codes + t * KvCodeBytes(F, head_dim);
+    const KvVec s = hn::Set(df, scales.s[t]);
+    const KvVec m = hn::Set(df, scales.m[t]);
+    for (int d = 0; d < head_dim; d += kKvLanes) {
+      hn::Store(ScaleKv<F>(LoadKvCodes<F>(codes, d), s, m), df, values + t * head_dim + d);
+    }
+  }
+}
+
+// One step of a transposition of n x n elements in n vectors: rotates the 2 log2(n) bits of an
+// element's address (row, column) by one. log2(n) steps exchange rows and columns.
+template <class D, class V, int n>
+HWY_INLINE void TransposeStep(D d, V (&rows)[n]) {
+  V next[n];
+#pragma GCC unroll 16
+  for (int i = 0; i < n / 2; ++i) {
+    next[2 * i] = hn::InterleaveLower(d, rows[i], rows[i + n / 2]);
+    next[2 * i + 1] = hn::InterleaveUpper(d, rows[i], rows[i + n / 2]);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) rows[i] = next[i];
+}
+
+// Codes of one byte: 16 bytes of each of 16 tokens -> 16 tokens of each of 16 bytes.
+HWY_INLINE void TransposeBytes(const uint8_t* from, size_t step, size_t bytes,
+                               uint8_t* HWY_RESTRICT to) {
+  const hn::Simd<uint8_t, 16, 0> d;
+  const hn::Half<decltype(d)> half;
+  hn::Vec<decltype(d)> rows[16];
+#pragma GCC unroll 16
+  for (int t = 0; t < 16; ++t) {
+    // The last 8 bytes of a row may be the last of the pool.
+    rows[t] = bytes >= 16 ? hn::LoadU(d, from + t * step)
+                          : hn::ZeroExtendVector(d, hn::LoadU(half, from + t * step));
+  }
+  for (int i = 0; i < 4; ++i) TransposeStep(d, rows);
+  const int used = bytes >= 16 ? 16 : 8;
+  for (int i = 0; i < used; ++i) hn::Store(rows[i], d, to + 16 * i);
+}
+
+// Codes of two bytes: 8 codes of each of 16 tokens -> 16 tokens of each of 8 dimensions.
+HWY_INLINE void TransposeHalves(const uint8_t* from, size_t step, uint8_t* HWY_RESTRICT to) {
+  const hn::Simd<uint16_t, 8, 0> d;
+  uint16_t* out = reinterpret_cast<uint16_t*>(to);
+  for (int first = 0; first < 16; first += 8) {
+    hn::Vec<decltype(d)> rows[8];
+#pragma GCC unroll 8
+    for (int t = 0; t < 8; ++t) {
+      rows[t] = hn::LoadU(d, reinterpret_cast<const uint16_t*>(from + (first + t) * step));
+    }
+    for (int i = 0; i < 3; ++i) TransposeStep(d, rows);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) hn::Store(rows[i], d, out + 16 * i + first);
+  }
+}
+
+// The codes of a block as [dim][token], one or two bytes each; two 4-bit dimensions stay together
+// in a byte.
+template <KvFormat F>
+HWY_INLINE void TransposeCodes(const std::byte* codes, int head_dim, uint8_t* HWY_RESTRICT to) {
+  const uint8_t* from = reinterpret_cast<const uint8_t*>(codes);
+  const size_t row = KvCodeBytes(F, head_dim);
+  for (size_t i = 0; i < row; i += 16) {
+    if constexpr (F == KvFormat::kFp16 || F == KvFormat::kBf16) {
+      TransposeHalves(from + i, row, to + 16 * i);
+    } else {
+      TransposeBytes(from + i, row, row - i, to + 16 * i);
+    }
+  }
+}
+
+// keys[dim][token].
+template <KvFormat F>
+void ReadKeys(BlockSource source, int head_dim, float* HWY_RESTRICT keys) {
+  const KvTag df;
+  HWY_ALIGN uint8_t codes[kAttentionBlockTokens * KvPageLayout::kMaxHeadDim * 2];
+  BlockScales scales;
+  TransposeCodes<F>(source.codes, head_dim, codes);
+  ReadScales<F>(source.scales, scales);
+  const std::byte* from = reinterpret_cast<const std::byte*>(codes);
+  for (int t = 0; t < kAttentionBlockTokens; t += kKvLanes) {
+    const KvVec s = hn::Load(df, scales.s + t);
+    const KvVec m = hn::Load(df, scales.m + t);
+    float* out = keys + t;
+    if constexpr (F == KvFormat::kInt4) {
+      const hn::Rebind<uint8_t, KvTag> du8;
+      const hn::Rebind<int32_t, KvTag> di32;
+      for (int d = 0; d < head_dim; d += 2, out += 2 * kAttentionBlockTokens) {
+        const auto both =
+            hn::PromoteTo(di32, hn::Load(du8, codes + d / 2 * kAttentionBlockTokens + t));
+        const KvVec even = hn::ConvertTo(df, hn::And(both, hn::Set(di32, 15)));
+        const KvVec odd = hn::ConvertTo(df, hn::ShiftRight<4>(both));
+        hn::Store(ScaleKv<F>(even, s, m), df, out);
+        hn::Store(ScaleKv<F>(odd, s, m), df, out + kAttentionBlockTokens);
+      }
+    } else {
+      for (int d = 0; d < head_dim; ++d, out += kAttentionBlockTokens) {
+        const KvVec code = LoadKvCodes<F>(from, d * kAttentionBlockTokens + t);
+        hn::Store(ScaleKv<F>(code, s, m), df, out);
+      }
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE
