@@ -25,6 +25,8 @@ HWY_INLINE VF LoadWeights(const T* from) {
 
 template <typename T>
 struct DenseKernel {
+  using Tiles = WideTiles;
+
   template <int kRows, int kPanels>
   static HWY_NOINLINE void Tile(const GemmParams& p, int64_t row, int64_t panel) {
     constexpr int kWide = kPanels * kVectors;
@@ -50,17 +52,13 @@ struct DenseKernel {
         BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = hn::MulAdd(x, b[v], acc[r][v]);
       }
     }
-    BATON_UNROLL for (int i = 0; i < kPanels; ++i) {
-      const int64_t first = (panel + i) * kPanel;
-      HWY_ALIGN float bias[kPanel];
-      LoadPanelOf(p.bias, p.w->n(), first, bias);
-      BATON_UNROLL for (int v = 0; v < kVectors; ++v) {
-        BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          StoreOut(hn::Add(acc[r][i * kVectors + v], hn::Load(df, bias + v * kLanes)), first, v,
-                   p.w->n(), p.out + (row + r) * p.ldo);
-        }
+    HWY_ALIGN float totals[kRows * kWide * kLanes];
+    BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+      BATON_UNROLL for (int v = 0; v < kWide; ++v) {
+        hn::Store(acc[r][v], df, totals + (r * kWide + v) * kLanes);
       }
     }
+    WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }
 };
 

@@ -15,20 +15,46 @@ namespace HWY_NAMESPACE {
 
 constexpr int64_t kStep = 8;  // K positions in one 32-bit lane of packed codes
 
-// The code of K position kJ of a step: nibbles 0, 2, 4, 6 hold 0 … 3 and nibbles 1, 3, 5, 7 hold 4
-// … 7.
-template <int kJ>
-HWY_INLINE VF Code(VI packed) {
+// What to subtract from Code(): the zero points of one vector of rows. With 512 bits codes become
+// fp32 by a table, which can hold the symmetric zero point already.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+template <bool kZeros>
+HWY_INLINE VF Table() {
+  return hn::Sub(hn::Iota(DF(), 0.0f), hn::Set(DF(), kZeros ? 0.0f : 8.0f));
+}
+template <bool kZeros>
+HWY_INLINE VF Number(VI codes, VF table, VF zero) {
+  const VF number{_mm512_permutexvar_ps(codes.raw, table.raw)};  // reads the low four bits
+  return kZeros ? hn::Sub(number, zero) : number;
+}
+#else
+template <bool kZeros>
+HWY_INLINE VF Table() {
+  return hn::Zero(DF());
+}
+template <bool kZeros>
+HWY_INLINE VF Number(VI codes, VF, VF zero) {
+  return hn::Sub(hn::ConvertTo(DF(), hn::And(codes, hn::Set(DI(), 15))), zero);
+}
+#endif
+
+// Code minus zero point of K position kJ of a step: nibbles 0, 2, 4, 6 of a lane hold positions
+// 0 … 3 and nibbles 1, 3, 5, 7 hold 4 … 7.
+template <bool kZeros, int kJ>
+HWY_INLINE VF Weight(VI packed, VF table, VF zero) {
   constexpr int kShift = kJ < 4 ? 8 * kJ : 8 * (kJ - 4) + 4;
-  return hn::ConvertTo(DF(), hn::And(hn::ShiftRight<kShift>(packed), hn::Set(DI(), 15)));
+  return Number<kZeros>(hn::ShiftRight<kShift>(packed), table, zero);
 }
 
+template <bool kZeros>
 struct W4A16Kernel {
+  using Tiles = TallTiles;
+
   template <int kRows, int kPanels>
   static HWY_NOINLINE void Tile(const GemmParams& p, int64_t row, int64_t panel) {
     constexpr int kWide = kPanels * kVectors;
     const DF df;
-    HWY_ALIGN float total[kRows * kWide * kLanes] = {};  // registers hold the group's sums
+    HWY_ALIGN float totals[kRows * kWide * kLanes] = {};  // registers hold the group's sums
     for (int64_t j = 0; j < p.w->groups(); ++j) {
       VF acc[kRows][kWide];
       SumGroup<kRows, kPanels>(p, row, panel, j, acc);
@@ -36,23 +62,12 @@ struct W4A16Kernel {
         const VF scale =
             LoadScales(p.w->scales(panel + v / kVectors), p.w->scale_type(), j, v % kVectors);
         BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          float* at = total + (r * kWide + v) * kLanes;
+          float* at = totals + (r * kWide + v) * kLanes;
           hn::Store(hn::MulAdd(acc[r][v], scale, hn::Load(df, at)), df, at);
         }
       }
     }
-    BATON_UNROLL for (int i = 0; i < kPanels; ++i) {
-      const int64_t first = (panel + i) * kPanel;
-      HWY_ALIGN float bias[kPanel];
-      LoadPanelOf(p.bias, p.w->n(), first, bias);
-      BATON_UNROLL for (int v = 0; v < kVectors; ++v) {
-        BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          const VF sum = hn::Load(df, total + (r * kWide + i * kVectors + v) * kLanes);
-          StoreOut(hn::Add(sum, hn::Load(df, bias + v * kLanes)), first, v, p.w->n(),
-                   p.out + (row + r) * p.ldo);
-        }
-      }
-    }
+    WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }
 
   template <int kRows, int kPanels>
@@ -117,7 +132,9 @@ struct W4A16Kernel {
   static HWY_INLINE void Fma(const VI (&packed)[kWide], const float* const (&a)[kRows],
                              const VF (&zero)[kWide], VF (&acc)[kRows][kWide]) {
     VF b[kWide];
-    BATON_UNROLL for (int v = 0; v < kWide; ++v) b[v] = hn::Sub(Code<kJ>(packed[v]), zero[v]);
+    BATON_UNROLL for (int v = 0; v < kWide; ++v) {
+      b[v] = Weight<kZeros, kJ>(packed[v], Table<kZeros>(), zero[v]);
+    }
     BATON_UNROLL for (int r = 0; r < kRows; ++r) {
       const VF x = hn::Set(DF(), a[r][kJ]);
       BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = hn::MulAdd(x, b[v], acc[r][v]);
@@ -126,7 +143,11 @@ struct W4A16Kernel {
 };
 
 void W4A16(const GemmParams& p, Range rows, Range panels) {
-  RunTiles<W4A16Kernel>(p, rows, panels);
+  if (p.w->has_zeros()) {
+    RunTiles<W4A16Kernel<true>>(p, rows, panels);
+  } else {
+    RunTiles<W4A16Kernel<false>>(p, rows, panels);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -15,11 +15,13 @@ namespace baton::kernels {
 namespace HWY_NAMESPACE {
 
 struct W4A8Kernel {
+  using Tiles = TallTiles;
+
   template <int kRows, int kPanels>
   static HWY_NOINLINE void Tile(const GemmParams& p, int64_t row, int64_t panel) {
     constexpr int kWide = kPanels * kVectors;
     const DF df;
-    HWY_ALIGN float total[kRows * kWide * kLanes] = {};  // registers hold the group's sums
+    HWY_ALIGN float totals[kRows * kWide * kLanes] = {};  // registers hold the group's sums
     for (int64_t j = 0; j < p.w->groups(); ++j) {
       VI acc[kRows][kWide];
       StartGroup<kRows, kPanels>(p, row, panel, j, acc);
@@ -28,24 +30,12 @@ struct W4A8Kernel {
         const VF scale =
             LoadScales(p.w->scales(panel + v / kVectors), p.w->scale_type(), j, v % kVectors);
         BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          float* at = total + (r * kWide + v) * kLanes;
+          float* at = totals + (r * kWide + v) * kLanes;
           hn::Store(hn::MulAdd(hn::ConvertTo(df, acc[r][v]), scale, hn::Load(df, at)), df, at);
         }
       }
     }
-    BATON_UNROLL for (int i = 0; i < kPanels; ++i) {
-      const int64_t first = (panel + i) * kPanel;
-      HWY_ALIGN float bias[kPanel];
-      LoadPanelOf(p.bias, p.w->n(), first, bias);
-      BATON_UNROLL for (int v = 0; v < kVectors; ++v) {
-        BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          const VF sum = hn::Load(df, total + (r * kWide + i * kVectors + v) * kLanes);
-          StoreOut(hn::MulAdd(sum, hn::Set(df, p.quantized.scale[row + r]),
-                              hn::Load(df, bias + v * kLanes)),
-                   first, v, p.w->n(), p.out + (row + r) * p.ldo);
-        }
-      }
-    }
+    WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }
 
   // Packed codes are too large by the zero point: start from -zero · Σ activations.
@@ -55,14 +45,17 @@ struct W4A8Kernel {
     const DI di;
     const int64_t first = j * p.w->group();
     const int64_t last = std::min(p.w->k(), first + p.w->group());
+    const int64_t blocks = p.quantized.stride / kActivationBlock;
     BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-      const int32_t* sums = p.quantized.sums + (row + r) * (p.quantized.stride / kActivationBlock);
-      const int32_t sum = SumOfCodes(sums, first, last);
-      BATON_UNROLL for (int v = 0; v < kPanels * kVectors; ++v) {
-        acc[r][v] = p.w->has_zeros()
-                        ? hn::Mul(LoadZeros(p.w->zeros(panel + v / kVectors), j, v % kVectors),
-                                  hn::Set(di, -sum))
-                        : hn::Set(di, -8 * sum);
+      const int32_t sum = SumOfCodes(p.quantized.sums + (row + r) * blocks, first, last);
+      BATON_UNROLL for (int v = 0; v < kPanels * kVectors; ++v) acc[r][v] = hn::Set(di, -8 * sum);
+    }
+    if (!p.w->has_zeros()) return;
+    BATON_UNROLL for (int v = 0; v < kPanels * kVectors; ++v) {
+      const VI zero = LoadZeros(p.w->zeros(panel + v / kVectors), j, v % kVectors);
+      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+        const int32_t sum = SumOfCodes(p.quantized.sums + (row + r) * blocks, first, last);
+        acc[r][v] = hn::Mul(zero, hn::Set(di, -sum));
       }
     }
   }
@@ -71,33 +64,54 @@ struct W4A8Kernel {
   static HWY_INLINE void SumGroup(const GemmParams& p, int64_t row, int64_t panel, int64_t j,
                                   VI (&acc)[kRows][kPanels * kVectors]) {
     constexpr int kWide = kPanels * kVectors;
-    const DI di;
-    const VI low = hn::Set(di, 0x0F0F0F0F);
     const int64_t first = j * p.w->group();
     const int64_t last = std::min(p.w->k(), first + p.w->group());
-    const int8_t* HWY_RESTRICT a[kRows];
-    const int32_t* HWY_RESTRICT w[kPanels];
+    const int8_t* a[kRows];
+    const int32_t* w[kPanels];
     BATON_UNROLL for (int r = 0; r < kRows; ++r) {
       a[r] = p.quantized.codes + (row + r) * p.quantized.stride;
     }
     BATON_UNROLL for (int i = 0; i < kPanels; ++i) {
       w[i] = reinterpret_cast<const int32_t*>(p.w->panel(panel + i));
     }
-    for (int64_t k = first; k < last; k += 8) {
-      VI packed[kWide];
-      BATON_UNROLL for (int v = 0; v < kWide; ++v) {
-        packed[v] = hn::Load(di, w[v / kVectors] + k / 8 * kPanel + v % kVectors * kLanes);
+    if constexpr (kDot4IsExact32) {
+      for (int64_t k = first; k < last; k += 8) Step<kRows, kPanels>(w, a, k, acc);
+      return;
+    }
+    for (int64_t block = first; block < last; block += kActivationBlock) {
+      VI sums[kRows][kWide];
+      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+        BATON_UNROLL for (int v = 0; v < kWide; ++v) sums[r][v] = hn::Zero(DI());
       }
-      BATON_UNROLL for (int half = 0; half < 2; ++half) {
-        Weights4 b[kWide];
-        BATON_UNROLL for (int v = 0; v < kWide; ++v) {
-          b[v] = SplitWeights(hn::And(half == 0 ? packed[v] : hn::ShiftRight<4>(packed[v]), low));
-        }
-        BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          const Activations4 x = SplitActivations(BroadcastActivations(a[r] + k + 4 * half));
-          BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = Dot4(acc[r][v], b[v], x);
-        }
+      for (int64_t k = block; k < block + kActivationBlock; k += 8) {
+        Step<kRows, kPanels>(w, a, k, sums);
       }
+      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+        BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = AddBlock(acc[r][v], sums[r][v]);
+      }
+    }
+  }
+
+  // Eight K positions.
+  template <int kRows, int kPanels>
+  static HWY_INLINE void Step(const int32_t* const (&w)[kPanels], const int8_t* const (&a)[kRows],
+                              int64_t k, VI (&acc)[kRows][kPanels * kVectors]) {
+    constexpr int kWide = kPanels * kVectors;
+    const VI low = hn::Set(DI(), 0x0F0F0F0F);
+    VI packed[kWide];
+    VI b[kWide];
+    BATON_UNROLL for (int v = 0; v < kWide; ++v) {
+      packed[v] = hn::Load(DI(), w[v / kVectors] + k / 8 * kPanel + v % kVectors * kLanes);
+      b[v] = hn::And(packed[v], low);
+    }
+    BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+      const VI x = BroadcastActivations(a[r] + k);
+      BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = Dot4(acc[r][v], b[v], x);
+    }
+    BATON_UNROLL for (int v = 0; v < kWide; ++v) b[v] = hn::And(hn::ShiftRight<4>(packed[v]), low);
+    BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+      const VI x = BroadcastActivations(a[r] + k + 4);
+      BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = Dot4(acc[r][v], b[v], x);
     }
   }
 };

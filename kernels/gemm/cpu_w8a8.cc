@@ -15,6 +15,8 @@ namespace baton::kernels {
 namespace HWY_NAMESPACE {
 
 struct W8A8Kernel {
+  using Tiles = WideTiles;
+
   template <int kRows, int kPanels>
   static HWY_NOINLINE void Tile(const GemmParams& p, int64_t row, int64_t panel) {
     constexpr int kWide = kPanels * kVectors;
@@ -29,38 +31,30 @@ struct W8A8Kernel {
     BATON_UNROLL for (int r = 0; r < kRows; ++r) {
       a[r] = p.quantized.codes + (row + r) * p.quantized.stride;
       const int32_t* sums = p.quantized.sums + (row + r) * (p.quantized.stride / kActivationBlock);
-      // Packed codes are 128 too large.
-      const VI start = hn::Set(di, -128 * SumOfCodes(sums, 0, depth));
+      const VI start = hn::Set(di, -kExcess * SumOfCodes(sums, 0, depth));
       BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = start;
     }
     for (int64_t k = 0; k < depth; k += 4) {
-      Weights4 b[kWide];
+      Weights8 b[kWide];
       BATON_UNROLL for (int v = 0; v < kWide; ++v) {
-        b[v] = SplitWeights(hn::Load(di, w[v / kVectors] + k / 4 * kPanel + v % kVectors * kLanes));
+        b[v] =
+            PrepareWeights(hn::Load(di, w[v / kVectors] + k / 4 * kPanel + v % kVectors * kLanes));
       }
       BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-        const Activations4 x = SplitActivations(BroadcastActivations(a[r] + k));
-        BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = Dot4(acc[r][v], b[v], x);
+        const VI x = BroadcastActivations(a[r] + k);
+        BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = Dot8(acc[r][v], b[v], x);
       }
     }
-    BATON_UNROLL for (int i = 0; i < kPanels; ++i) {
-      BATON_UNROLL for (int v = 0; v < kVectors; ++v) {
-        BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          Finish(p, row + r, panel + i, v, acc[r][i * kVectors + v]);
-        }
+    HWY_ALIGN float totals[kRows * kWide * kLanes];
+    BATON_UNROLL for (int v = 0; v < kWide; ++v) {
+      const VF scale =
+          LoadScales(p.w->scales(panel + v / kVectors), p.w->scale_type(), 0, v % kVectors);
+      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+        hn::Store(hn::Mul(hn::ConvertTo(DF(), acc[r][v]), scale), DF(),
+                  totals + (r * kWide + v) * kLanes);
       }
     }
-  }
-
-  static HWY_INLINE void Finish(const GemmParams& p, int64_t row, int64_t panel, int v, VI sum) {
-    const DF df;
-    HWY_ALIGN float bias[kPanel];
-    LoadPanelOf(p.bias, p.w->n(), panel * kPanel, bias);
-    const VF scale = LoadScales(p.w->scales(panel), p.w->scale_type(), 0, v);
-    const VF value =
-        hn::MulAdd(hn::Mul(hn::ConvertTo(df, sum), scale), hn::Set(df, p.quantized.scale[row]),
-                   hn::Load(df, bias + v * kLanes));
-    StoreOut(value, panel * kPanel, v, p.w->n(), p.out + row * p.ldo);
+    WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }
 };
 

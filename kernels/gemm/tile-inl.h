@@ -33,22 +33,34 @@ constexpr int kPanel = static_cast<int>(PackedWeight::kPanel);
 constexpr int kVectors = kPanel / kLanes;  // per panel
 constexpr int kBlockPanels = 4;            // panels that stay in cache for all rows
 
-// Tiles of kRows rows × P panels: as many accumulators as the registers hold beside a row of
-// weights (32 vector registers of 16 lanes on AVX-512, 16 of 8 elsewhere).
-constexpr int PanelsPerTile(int rows) {
-  if (kLanes == 16) return 4;
-  return rows == 1 ? 4 : rows == 2 ? 2 : 1;
-}
+// Tiles are kRows rows × Panels(kRows) panels, kRows from { kTallest, 4, 2, 1 }: as many
+// accumulators as the vector registers hold beside one row of weights. With 512 bits there are 32
+// registers and a panel is one vector, elsewhere 16 and two or more.
+struct WideTiles {  // weights are used as they are loaded
+  static constexpr int kTallest = 6;
+  static constexpr int Panels(int rows) {
+    return kLanes == 16 || rows == 1 ? 4 : rows == 2 ? 2 : 1;
+  }
+};
+struct TallTiles {  // weights are unpacked, which more rows share
+  static constexpr int kTallest = kLanes == 16 ? 8 : 4;
+  static constexpr int Panels(int rows) {
+    if (kLanes == 16) return rows == 8 ? 2 : 4;
+    return rows == 1 ? 2 : 1;
+  }
+};
 
+template <class Tiles>
 constexpr int64_t TileRows(int64_t left) {
-  if (left >= 6 && left != 8) return 6;
+  // Eight rows are better cut in 4 + 4 than in 6 + 2.
+  if (left >= Tiles::kTallest && (Tiles::kTallest >= 8 || left != 8)) return Tiles::kTallest;
   return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
-// Runs Kernel::Tile<kRows, kPanels>(params, first row, first panel) over rows × panels.
+// Runs Kernel::Tile<kRows, kPanels>(params, first row, first panel) over one row of tiles.
 template <class Kernel, int kRows>
 HWY_INLINE void RunRowOfTiles(const GemmParams& p, int64_t row, Range panels) {
-  constexpr int kTilePanels = PanelsPerTile(kRows);
+  constexpr int kTilePanels = Kernel::Tiles::Panels(kRows);
   int64_t panel = panels.begin;
   for (; panel + kTilePanels <= panels.end; panel += kTilePanels) {
     Kernel::template Tile<kRows, kTilePanels>(p, row, panel);
@@ -60,43 +72,53 @@ HWY_INLINE void RunRowOfTiles(const GemmParams& p, int64_t row, Range panels) {
 
 template <class Kernel>
 HWY_INLINE void RunTiles(const GemmParams& p, Range rows, Range panels) {
+  using Tiles = typename Kernel::Tiles;
   for (int64_t first = panels.begin; first < panels.end; first += kBlockPanels) {
     const Range block{first, std::min<int64_t>(first + kBlockPanels, panels.end)};
-    for (int64_t row = rows.begin; row < rows.end; row += TileRows(rows.end - row)) {
-      switch (TileRows(rows.end - row)) {
-        case 6:
-          RunRowOfTiles<Kernel, 6>(p, row, block);
-          break;
-        case 4:
-          RunRowOfTiles<Kernel, 4>(p, row, block);
-          break;
-        case 2:
-          RunRowOfTiles<Kernel, 2>(p, row, block);
-          break;
-        default:
-          RunRowOfTiles<Kernel, 1>(p, row, block);
+    int64_t row = rows.begin;
+    while (row < rows.end) {
+      const int64_t count = TileRows<Tiles>(rows.end - row);
+      if (count == Tiles::kTallest) {
+        RunRowOfTiles<Kernel, Tiles::kTallest>(p, row, block);
+      } else if (count == 4) {
+        RunRowOfTiles<Kernel, 4>(p, row, block);
+      } else if (count == 2) {
+        RunRowOfTiles<Kernel, 2>(p, row, block);
+      } else {
+        RunRowOfTiles<Kernel, 1>(p, row, block);
       }
+      row += count;
     }
   }
 }
 
-// `count` entries of `from`, or zeros without it, zero-padded to one panel.
-HWY_INLINE void LoadPanelOf(const float* from, int64_t n, int64_t first, float* HWY_RESTRICT to) {
-  const int64_t count = std::min<int64_t>(kPanel, n - first);
-  for (int i = 0; i < kPanel; ++i) to[i] = from != nullptr && i < count ? from[first + i] : 0.0f;
-}
-
-// Writes vector `v` of the panel that starts at feature `first`, cut at n.
-HWY_INLINE void StoreOut(VF value, int64_t first, int v, int64_t n, float* HWY_RESTRICT row) {
+// The epilogue of a tile: out = total · activation scale + bias, where schemes with fp32
+// activations have the scale 1, which changes no bit. `totals` is [rows][panels · kPanel].
+HWY_MAYBE_UNUSED static HWY_NOINLINE void WriteTile(const GemmParams& p, Range rows, Range panels,
+                                                    const float* totals) {
   const DF df;
-  const int64_t at = first + v * kLanes;
-  if (at + kLanes <= n) {
-    hn::StoreU(value, df, row + at);
-    return;
+  const int64_t n = p.w->n();
+  const bool quantized = TakesQuantizedActivations(p.w->scheme());
+  const int64_t width = panels.size() * kPanel;
+  for (int64_t first = panels.begin * kPanel; first < panels.end * kPanel; first += kLanes) {
+    HWY_ALIGN float padded[kLanes] = {};
+    const int64_t count = std::min<int64_t>(kLanes, n - first);
+    if (count <= 0) return;
+    for (int64_t i = 0; p.bias != nullptr && i < count; ++i) padded[i] = p.bias[first + i];
+    const VF bias = hn::Load(df, padded);
+    const float* total = totals + (first - panels.begin * kPanel);
+    for (int64_t row = rows.begin; row < rows.end; ++row, total += width) {
+      const VF scale = hn::Set(df, quantized ? p.quantized.scale[row] : 1.0f);
+      const VF value = hn::MulAdd(hn::Load(df, total), scale, bias);
+      float* out = p.out + row * p.ldo + first;
+      if (count == kLanes) {
+        hn::StoreU(value, df, out);
+      } else {
+        hn::Store(value, df, padded);
+        std::copy(padded, padded + count, out);
+      }
+    }
   }
-  HWY_ALIGN float lanes[kLanes];
-  hn::Store(value, df, lanes);
-  for (int64_t i = at; i < n; ++i) row[i] = lanes[i - at];
 }
 
 // Vector `v` of the scales of one panel and group.

@@ -77,13 +77,15 @@ void QuantizeRows(const QuantizeParams& p, int64_t first, int64_t last) {
       continue;
     }
     const int64_t whole = p.k / kActivationBlock;
+    int32_t sum = 0;
     for (int64_t b = 0; b < whole; ++b) {
-      sums[b] = QuantizeBlock(x + b * kActivationBlock, scale, codes + b * kActivationBlock);
+      sum += QuantizeBlock(x + b * kActivationBlock, scale, codes + b * kActivationBlock);
+      sums[b] = sum;
     }
     if (whole < blocks) {
       float tail[kActivationBlock] = {};
       std::copy(x + whole * kActivationBlock, x + p.k, tail);
-      sums[whole] = QuantizeBlock(tail, scale, codes + whole * kActivationBlock);
+      sums[whole] = sum + QuantizeBlock(tail, scale, codes + whole * kActivationBlock);
     }
   }
 }

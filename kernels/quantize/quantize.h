@@ -16,8 +16,9 @@ constexpr int64_t PaddedActivations(int64_t k) {
 struct QuantizedRows {
   int8_t* codes = nullptr;  // [M, stride], -127 … 127; zero from K to PaddedActivations(K)
   float* scale = nullptr;   // [M]
-  int32_t* sums = nullptr;  // [M, stride / kActivationBlock], sum of the codes of each block
-  int64_t stride = 0;       // codes between rows, a multiple of kActivationBlock
+  int32_t* sums =
+      nullptr;  // [M, stride / kActivationBlock], sum of all codes up to the end of each block
+  int64_t stride = 0;  // codes between rows, a multiple of kActivationBlock
 };
 
 struct QuantizeParams {

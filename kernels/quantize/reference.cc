@@ -20,7 +20,7 @@ void QuantizeRow(const QuantizeParams& p, int64_t row) {
   const float scale = finite ? amax / 127.0f : std::numeric_limits<float>::quiet_NaN();
   p.out.scale[row] = scale;
   for (int64_t block = 0; block * kActivationBlock < p.k; ++block) {
-    sums[block] = 0;
+    sums[block] = block == 0 ? 0 : sums[block - 1];
     for (int64_t i = 0; i < kActivationBlock; ++i) {
       const int64_t k = block * kActivationBlock + i;
       // A scale that underflowed to 0 belongs to values of no weight: codes 0, as for zeros.

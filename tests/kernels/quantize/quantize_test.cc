@@ -120,7 +120,7 @@ TEST(QuantizeReference, FollowsTheDefinition) {
     EXPECT_NEAR(q.codes[i] * q.scale[0], x[i], 0.5001f * q.scale[0]);
     sum += q.codes[i];
   }
-  EXPECT_EQ(q.sums[0] + q.sums[1], sum);
+  EXPECT_EQ(q.sums[1], sum);
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Quantize, testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
