@@ -70,15 +70,12 @@ void ReadValues(BlockSource source, int head_dim, float* HWY_RESTRICT values) {
 // One step of a transposition of n x n elements in n vectors: rotates the 2 log2(n) bits of an
 // element's address (row, column) by one. log2(n) steps exchange rows and columns.
 template <class D, class V, int n>
-HWY_INLINE void TransposeStep(D d, V (&rows)[n]) {
-  V next[n];
+HWY_INLINE void TransposeStep(D d, const V (&rows)[n], V (&next)[n]) {
 #pragma GCC unroll 16
   for (int i = 0; i < n / 2; ++i) {
     next[2 * i] = hn::InterleaveLower(d, rows[i], rows[i + n / 2]);
     next[2 * i + 1] = hn::InterleaveUpper(d, rows[i], rows[i + n / 2]);
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < n; ++i) rows[i] = next[i];
 }
 
 // Codes of one byte: 16 bytes of each of 16 tokens -> 16 tokens of each of 16 bytes.
@@ -87,15 +84,22 @@ HWY_INLINE void TransposeBytes(const uint8_t* from, size_t step, size_t bytes,
   const hn::Simd<uint8_t, 16, 0> d;
   const hn::Half<decltype(d)> half;
   hn::Vec<decltype(d)> rows[16];
+  hn::Vec<decltype(d)> other[16];
 #pragma GCC unroll 16
   for (int t = 0; t < 16; ++t) {
     // The last 8 bytes of a row may be the last of the pool.
     rows[t] = bytes >= 16 ? hn::LoadU(d, from + t * step)
                           : hn::ZeroExtendVector(d, hn::LoadU(half, from + t * step));
   }
-  for (int i = 0; i < 4; ++i) TransposeStep(d, rows);
-  const int used = bytes >= 16 ? 16 : 8;
-  for (int i = 0; i < used; ++i) hn::Store(rows[i], d, to + 16 * i);
+  TransposeStep(d, rows, other);
+  TransposeStep(d, other, rows);
+  TransposeStep(d, rows, other);
+  TransposeStep(d, other, rows);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) hn::Store(rows[i], d, to + 16 * i);
+  if (bytes < 16) return;
+#pragma GCC unroll 8
+  for (int i = 8; i < 16; ++i) hn::Store(rows[i], d, to + 16 * i);
 }
 
 // Codes of two bytes: 8 codes of each of 16 tokens -> 16 tokens of each of 8 dimensions.
@@ -104,13 +108,16 @@ HWY_INLINE void TransposeHalves(const uint8_t* from, size_t step, uint8_t* HWY_R
   uint16_t* out = reinterpret_cast<uint16_t*>(to);
   for (int first = 0; first < 16; first += 8) {
     hn::Vec<decltype(d)> rows[8];
+    hn::Vec<decltype(d)> other[8];
 #pragma GCC unroll 8
     for (int t = 0; t < 8; ++t) {
       rows[t] = hn::LoadU(d, reinterpret_cast<const uint16_t*>(from + (first + t) * step));
     }
-    for (int i = 0; i < 3; ++i) TransposeStep(d, rows);
+    TransposeStep(d, rows, other);
+    TransposeStep(d, other, rows);
+    TransposeStep(d, rows, other);
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) hn::Store(rows[i], d, out + 16 * i + first);
+    for (int i = 0; i < 8; ++i) hn::Store(other[i], d, out + 16 * i + first);
   }
 }
 
