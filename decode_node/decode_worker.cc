@@ -111,8 +111,9 @@ DecodeWorker::DecodeWorker(Config config, Environment environment)
 DecodeWorker::~DecodeWorker() { Shutdown(); }
 
 void DecodeWorker::Post(std::function<void()> event) {
-  env_.mailbox.Post([this, event = std::move(event)] {
-    event();
+  env_.mailbox.Post([this, event = std::move(event)]() mutable {
+    // What the event held, such as a span of the arena, is free again before Settle looks.
+    std::exchange(event, nullptr)();
     Settle();
   });
 }

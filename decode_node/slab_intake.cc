@@ -109,12 +109,12 @@ void SlabIntake::OnIncoming(std::unique_ptr<IncomingSlab> slab) {
   } else if (auto* landing = std::get_if<TransferReceiver::Landing>(&outcome)) {
     // The closure shares the span: whatever happens to the transfer, it stays reserved until the
     // transport no longer writes to it.
-    slab->Accept(landing->bytes,
-                 [this, transfer, header = *header, hold = landing->hold](absl::Status status) {
-                   post_([this, transfer, header, hold, status = std::move(status)] {
-                     OnLanded(transfer, header, status);
-                   });
-                 });
+    slab->Accept(landing->bytes, [this, transfer, header = *header,
+                                  hold = landing->hold](absl::Status status) mutable {
+      post_([this, transfer, header, hold = std::move(hold), status = std::move(status)] {
+        OnLanded(transfer, header, status);
+      });
+    });
   } else if (auto* reply = std::get_if<v1::HandoffResponse>(&outcome)) {
     Reply(*reservation, std::move(*reply));
   } else {
@@ -142,10 +142,10 @@ void SlabIntake::StartScatter(Reservation& reservation, TransferReceiver::Scatte
   scatters_.emplace(id, reservation.pages.Share());
   executor_.Submit(
       Lane::kCopy, [this, id, transfer = reservation.transfer(), scatter = std::move(scatter),
-                    pages = std::vector<int32_t>(ids.begin(), ids.end())] {
+                    pages = std::vector<int32_t>(ids.begin(), ids.end())]() mutable {
         auto checksum = runner_.Scatter(BlockOf(scatter.header.range, pages),
                                         scatter.header.formats, scatter.payload);
-        post_([this, id, transfer, header = scatter.header, hold = scatter.hold,
+        post_([this, id, transfer, header = scatter.header, hold = std::move(scatter.hold),
                checksum = std::move(checksum)] { OnScattered(id, transfer, header, checksum); });
       });
 }
