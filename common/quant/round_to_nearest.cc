@@ -45,7 +45,7 @@ int8_t Code(float quotient, int offset, int low, int high) {
 
 Group Symmetric(std::span<const float> w, const Extremes& e, float divisor, int low, int high,
                 int8_t* codes) {
-  const float amax = std::max(-e.min, e.max);
+  const float amax = std::max(std::abs(e.min), std::abs(e.max));
   uint16_t scale = kernels::Fp16FromFloat(amax / divisor);
   if (scale == 0) scale = kFp16One;
   const float s = kernels::FloatFromFp16(scale);

@@ -1,5 +1,6 @@
 #include "common/runner/cpu/forward_pass.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
