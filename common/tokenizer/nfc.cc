@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <tuple>
 #include <vector>
 
 #include "common/base/check.h"
@@ -47,9 +49,12 @@ void SortMarks(std::vector<utf8proc_int32_t>& code_points) {
   while (run != code_points.end()) {
     const auto end = std::find_if_not(run, code_points.end(), is_mark);
     if (end - run > 1) {
-      std::stable_sort(run, end, [](utf8proc_int32_t a, utf8proc_int32_t b) {
-        return CombiningClass(a) < CombiningClass(b);
-      });
+      std::vector<std::tuple<int, ptrdiff_t, utf8proc_int32_t>> marks;  // class, place, mark
+      for (auto mark = run; mark != end; ++mark) {
+        marks.emplace_back(CombiningClass(*mark), mark - run, *mark);
+      }
+      std::sort(marks.begin(), marks.end());
+      for (size_t i = 0; i < marks.size(); ++i) run[i] = std::get<2>(marks[i]);
     }
     run = std::find_if(end, code_points.end(), is_mark);
   }
