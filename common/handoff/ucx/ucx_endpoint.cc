@@ -16,24 +16,51 @@
 namespace baton::ucx {
 namespace {
 
-// Lines of ucp_ep_print_info look like "lane[0]:  2:posix/memory.0 md[2] ...". The text is the one
-// interface for this that both old and new versions have.
-std::string ParseLanes(std::string_view text) {
-  std::vector<std::string_view> names;
-  for (size_t at = 0; (at = text.find("lane[", at)) != std::string_view::npos;) {
-    std::string_view line = text.substr(at, text.find('\n', at) - at);
-    at += line.size();
-    const size_t slash = line.find('/');
-    if (slash == std::string_view::npos) continue;
-    const size_t colon = line.rfind(':', slash);
-    if (colon == std::string_view::npos) continue;
-    const std::string_view name = line.substr(colon + 1, slash - colon - 1);
+// Adds the names in front of each '/': "50% on tcp/lo and 50% on tcp/eth0" → tcp.
+void AddFabrics(std::string_view text, std::vector<std::string>& names) {
+  for (size_t slash = 0; (slash = text.find('/', slash)) != std::string_view::npos; ++slash) {
+    const size_t before = text.find_last_of(" :", slash);
+    const size_t begin = before == std::string_view::npos ? 0 : before + 1;
+    std::string name(text.substr(begin, slash - begin));
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
-  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, "+"));
+}
+
+std::vector<std::string_view> Split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  for (size_t end; (end = text.find(separator)) != std::string_view::npos;) {
+    parts.push_back(text.substr(0, end));
+    text.remove_prefix(end + 1);
+  }
+  parts.push_back(text);
+  return parts;
 }
 
 }  // namespace
+
+// The table is printed by newer versions once slabs were sent:
+//   lane[1]:  3:sysv/memory.0 md[2] -> md[2]/sysv/sysdev[255] am keepalive
+//   | active message by ucp_am_send* with reply flag(rndv) from host memory |
+//   | 1..inf | rendezvous fragmented copy-in copy-out | sysv/memory |
+std::string FabricsIn(std::string_view info) {
+  std::vector<std::string> chosen, lanes;
+  bool rendezvous_table = false;
+  for (std::string_view line : Split(info, '\n')) {
+    const std::vector<std::string_view> columns = Split(line, '|');
+    if (columns.size() == 3) {
+      rendezvous_table = columns[1].find("(rndv)") != std::string_view::npos;
+    } else if (columns.size() == 5 && rendezvous_table) {
+      AddFabrics(columns[3], chosen);
+    }
+    const size_t arrow = line.find(" -> ");
+    if (line.find("lane[") != std::string_view::npos && arrow != std::string_view::npos &&
+        (line.find(" am ", arrow) != std::string_view::npos || line.ends_with(" am"))) {
+      AddFabrics(line.substr(0, arrow), lanes);
+    }
+  }
+  const std::vector<std::string>& names = chosen.empty() ? lanes : chosen;
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, "+"));
+}
 
 absl::StatusOr<SocketAddress> SocketAddress::Resolve(const std::string& endpoint) {
   const size_t colon = endpoint.rfind(':');
@@ -148,9 +175,9 @@ std::string UcxEndpoint::Transports() const {
   if (stream == nullptr) return "unknown";
   ucp_ep_print_info(handle_, stream);
   std::fclose(stream);
-  std::string lanes = ParseLanes({text, bytes});
+  std::string fabrics = FabricsIn({text, bytes});
   std::free(text);
-  return lanes;
+  return fabrics;
 }
 
 }  // namespace baton::ucx

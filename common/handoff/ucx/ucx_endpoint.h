@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 
@@ -20,6 +21,11 @@ struct SocketAddress {
   // UNAVAILABLE when the name is not known.
   static absl::StatusOr<SocketAddress> Resolve(const std::string& endpoint);
 };
+
+// The fabrics named in the text of ucp_ep_print_info, the one interface for this that old and new
+// versions have: those that carry slabs where the text says so, else those that carry messages;
+// "sysv", "tcp", "cma+posix", or "none".
+std::string FabricsIn(std::string_view info);
 
 // One connection of UCX. Belongs to the transport thread; must be closed() before it is destroyed,
 // unless the worker was destroyed first. UCX's callbacks only leave marks and set `*attention`: the
@@ -43,7 +49,7 @@ class UcxEndpoint {
   // Sends a message that is all header; it is copied. Errors show as error().
   void SendHeader(unsigned message_id, std::string header);
 
-  // The fabrics in use, e.g. "posix+cma"; "none" before the connection is up.
+  // The fabrics in use; "none" before the connection is up.
   std::string Transports() const;
 
  private:

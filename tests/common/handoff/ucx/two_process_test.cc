@@ -125,6 +125,27 @@ TEST_P(TwoProcesses, ASenderKilledMidRendezvousFailsTheLandings) {
   EXPECT_EQ(receiver.slabs.Take(1).size(), 1u);
 }
 
+// Killed while bytes move: what had landed by then is OK, the rest fails, and nothing stays open.
+TEST_P(TwoProcesses, ASenderKilledWhileBytesMoveSettlesEveryLanding) {
+  constexpr size_t kSlabs = 8, kBytes = 16 << 20;
+  Receiver receiver(kSlabs * kBytes, Config());
+  std::vector<std::string> arguments = {"send", receiver.endpoint};
+  arguments.insert(arguments.end(), kSlabs, std::to_string(kBytes));
+  ChildProcess child = Child(arguments);
+  auto slabs = receiver.slabs.Take(kSlabs);
+  ASSERT_EQ(slabs.size(), kSlabs);
+  Statuses landed;
+  for (size_t i = 0; i < kSlabs; ++i) {
+    slabs[i]->Accept(std::span(receiver.arena).subspan(i * kBytes, kBytes), landed.Putter());
+  }
+  child.Kill();
+  const auto ends = landed.Take(kSlabs, kNoticeLimit);
+  ASSERT_EQ(ends.size(), kSlabs);
+  for (const auto& status : ends) {
+    EXPECT_TRUE(status.ok() || status.code() == absl::StatusCode::kUnavailable) << status;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, TwoProcesses, testing::Values(Fabric::kSharedMemory, Fabric::kTcp),
                          [](const auto& info) {
                            return info.param == Fabric::kTcp ? "Tcp" : "SharedMemory";

@@ -29,5 +29,26 @@ TEST(SocketAddress, RefusesMalformedEndpoints) {
   }
 }
 
+constexpr char kLanes[] =
+    "#                 lane[0]: cm tcp\n"
+    "#                 lane[1]:  3:sysv/memory.0 md[2]   -> md[2]/sysv/sysdev[255] am keepalive\n"
+    "#                 lane[2]:  2:tcp/lo.0 md[1]        -> md[1]/tcp/sysdev[255] rma_bw#0 "
+    "wireup\n";
+
+TEST(FabricsIn, LanesOfMessagesUnlessATableSaysWhatCarriesSlabs) {
+  EXPECT_EQ(FabricsIn(""), "none");
+  EXPECT_EQ(FabricsIn(kLanes), "sysv");
+  const std::string other =
+      "# | active message by ucp_am_send* with reply flag(multi) from host memory |\n"
+      "# | 1..inf | rendezvous | tcp/lo |\n";
+  EXPECT_EQ(FabricsIn(kLanes + other), "sysv");
+  const std::string table =
+      "# | active message by ucp_am_send* with reply flag(rndv) from host memory |\n"
+      "# |   Range | Description | Config |\n"
+      "# |       0 | rendezvous no data fetch | |\n"
+      "# |  1..inf | rendezvous | 50% on cma/memory and 50% on tcp/eth0 |\n";
+  EXPECT_EQ(FabricsIn(kLanes + table + other), "cma+tcp");
+}
+
 }  // namespace
 }  // namespace baton::ucx
