@@ -1,114 +1,13 @@
 #include "decode_node/decode_worker.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "common/base/check.h"
 #include "common/base/status.h"
+#include "decode_node/messages.h"
 
 namespace baton {
-namespace {
-
 using Phase = Reservation::Phase;
-
-absl::Status Validate(const DecodeWorker::Config& config, const KvPages& kv) {
-  if (config.identity.worker_id().empty()) return InvalidArgument("worker id: empty");
-  if (config.max_batch < 1) {
-    return InvalidArgument("max batch: {}, expected at least 1", config.max_batch);
-  }
-  if (!(config.max_pending_kv > 0 && config.max_pending_kv <= 1)) {
-    return InvalidArgument("max pending kv: {}, expected more than 0 and at most 1",
-                           config.max_pending_kv);
-  }
-  if (config.slab_bytes <= kSlabHeaderBytes || config.slab_bytes > config.arena_bytes / 2) {
-    return InvalidArgument("arena bytes: {}, expected at least two slabs of {} bytes",
-                           config.arena_bytes, config.slab_bytes);
-  }
-  if (static_cast<int>(config.contract.page_tokens()) != kv.page_tokens) {
-    return InvalidArgument("contract.page_tokens: {}, expected {} as the runner's",
-                           config.contract.page_tokens(), kv.page_tokens);
-  }
-  return absl::OkStatus();
-}
-
-// What a router's cancellation looks like on the stream that it ends.
-absl::Status CancelStatus(v1::CancelReason reason) {
-  switch (reason) {
-    case v1::CANCEL_REASON_FINISHED:
-      return absl::OkStatus();
-    case v1::CANCEL_REASON_DEADLINE:
-      return DeadlineExceeded("the router cancelled the request: deadline");
-    default:
-      return Cancelled("the router cancelled the request: {}", v1::CancelReason_Name(reason));
-  }
-}
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<DecodeWorker>> DecodeWorker::Create(Config config,
-                                                                   Environment environment) {
-  BATON_RETURN_IF_ERROR(Validate(config, environment.runner.kv()));
-  std::unique_ptr<DecodeWorker> worker(new DecodeWorker(std::move(config), environment));
-  DecodeWorker* self = worker.get();
-  BATON_RETURN_IF_ERROR(environment.transport.RegisterArena(worker->arena_memory_.span()));
-  BATON_ASSIGN_OR_RETURN(
-      worker->kv_endpoint_,
-      environment.transport.Listen(
-          worker->config_.kv_listen, [self](std::unique_ptr<IncomingSlab> slab) {
-            // A closure must be copyable; the slab is refused when the mailbox drops it.
-            auto shared = std::make_shared<std::unique_ptr<IncomingSlab>>(std::move(slab));
-            self->Post([self, shared] { self->intake_.OnIncoming(std::move(*shared)); });
-          }));
-  return worker;
-}
-
-DecodeWorker::DecodeWorker(Config config, Environment environment)
-    : config_(std::move(config)),
-      env_(environment),
-      metrics_(env_.metrics),
-      pages_({env_.runner.kv().page_count, env_.runner.kv().page_tokens, config_.prefix_cache}),
-      arena_memory_(config_.arena_bytes),
-      arena_(arena_memory_.span()),
-      rule_(static_cast<int>(config_.max_pending_kv * env_.runner.kv().page_count)),
-      sessions_(KeyOf(config_.identity), env_.logger,
-                {.message =
-                     [this](uint64_t session, const TransferId& transfer,
-                            const v1::HandoffRequest& message) {
-                       OnHandoffMessage(session, transfer, message);
-                     },
-                 .renew =
-                     [this](uint64_t session, const std::vector<TransferId>& transfers) {
-                       intake_.OnRenew(session, transfers, env_.clock.Now());
-                     },
-                 .lost =
-                     [this](uint64_t session) {
-                       opens_.SessionLost(session);
-                       intake_.SessionLost(session);
-                     }}),
-      opens_(
-          {.contract = config_.contract}, table_, sessions_,
-          [this](Reservation& reservation, const v1::KvProducer& producer) {
-            return BindPages(reservation, producer);
-          },
-          [this](Reservation& reservation) { intake_.Granted(reservation, env_.clock.Now()); }),
-      intake_(config_.leases, arena_, env_.runner, env_.executor, table_, sessions_, metrics_,
-              [this](std::function<void()> event) { Post(std::move(event)); },
-              {.complete = [this](Reservation& reservation) { OnKvComplete(reservation); },
-               .failed =
-                   [this](Reservation& reservation, const absl::Status& status) {
-                     metrics_.transfers_corrupt.Add();
-                     End(reservation, DataLoss("hand-over: {}", MessageOf(status)));
-                   },
-               .device_failed = [this](const absl::Status& status) { OnDeviceFailed(status); }}),
-      loop_({config_.max_batch}, policy_, env_.clock, env_.mailbox, env_.executor, env_.runner,
-            table_, metrics_,
-            {.ended = [this](Reservation& reservation,
-                             const absl::Status& status) { End(reservation, status); },
-             .device_failed = [this](const absl::Status& status) { OnDeviceFailed(status); },
-             .step_done = [this] { Settle(); }}),
-      next_renewal_(env_.clock.Now() + config_.leases.renew_period) {}
-
-DecodeWorker::~DecodeWorker() { Shutdown(); }
 
 void DecodeWorker::Post(std::function<void()> event) {
   env_.mailbox.Post([this, event = std::move(event)]() mutable {
@@ -119,7 +18,7 @@ void DecodeWorker::Post(std::function<void()> event) {
 }
 
 void DecodeWorker::Settle() {
-  AdmitQueued();
+  pages_.ServeQueue([this](Reservation& reservation) { AnswerReserved(reservation); });
   intake_.PumpCredits();
   loop_.Advance();
 }
@@ -166,7 +65,7 @@ void DecodeWorker::OnDecodeEvent(SequenceKey key, StreamEvent<v1::DecodeRequest>
     case v1::DecodeRequest::kRebind:
       return OnRebind(*reservation, message.rebind());
     case v1::DecodeRequest::kCancel:
-      return OnCancel(*reservation, message.cancel().reason());
+      return End(*reservation, StatusOfCancel(message.cancel().reason()));
     case v1::DecodeRequest::kStart:
       return End(*reservation, InvalidArgument("start: repeated, expected once per stream"));
     case v1::DecodeRequest::MESSAGE_NOT_SET:
@@ -176,9 +75,8 @@ void DecodeWorker::OnDecodeEvent(SequenceKey key, StreamEvent<v1::DecodeRequest>
 
 // The router's side -------------------------------------------------------------------------------
 
-absl::StatusOr<std::unique_ptr<Reservation>> DecodeWorker::MakeReservation(
-    SequenceKey key, const v1::DecodeStart& start) {
-  BATON_ASSIGN_OR_RETURN(const TransferId transfer, TransferId::FromBytes(start.transfer_id()));
+absl::Status DecodeWorker::CheckStart(const TransferId& transfer,
+                                      const v1::DecodeStart& start) const {
   if (start.attempt() < 1) return InvalidArgument("start.attempt: 0, expected at least 1");
   if (start.incarnation() != config_.identity.incarnation()) {
     return Unavailable("start.incarnation: {:016x}, this worker is {:016x}", start.incarnation(),
@@ -193,11 +91,16 @@ absl::StatusOr<std::unique_ptr<Reservation>> DecodeWorker::MakeReservation(
                    transfer.ToString());
   }
   if (draining_) return Unavailable("the worker is draining");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Reservation>> DecodeWorker::MakeReservation(
+    SequenceKey key, const TransferId& transfer, const v1::DecodeStart& start) const {
   BATON_ASSIGN_OR_RETURN(EngineRequest request, ParseRequest(start.request(), config_.limits));
-  const int pages_needed = PagesFor(request.max_positions(), pages_.config().page_tokens);
-  if (pages_needed > pages_.page_count()) {
+  const int pages_needed = PagesFor(request.max_positions(), pages_.pool().config().page_tokens);
+  if (pages_needed > pages_.pool().page_count()) {
     return InvalidArgument("prompt + max_tokens: {} tokens take {} pages, this worker has {}",
-                           request.max_positions(), pages_needed, pages_.page_count());
+                           request.max_positions(), pages_needed, pages_.pool().page_count());
   }
   TransferReceiver::Config receiver;
   receiver.transfer = transfer;
@@ -213,36 +116,46 @@ absl::StatusOr<std::unique_ptr<Reservation>> DecodeWorker::MakeReservation(
 }
 
 void DecodeWorker::OnStart(SequenceKey key, const v1::DecodeStart& start) {
-  const auto caller = callers_.extract(key);
-  const TimePoint now = env_.clock.Now();
-  auto made = MakeReservation(key, start);
-  const bool must_queue = made.ok() && (!queue_.empty() || !TryReserve(**made));
-  if (must_queue && static_cast<int>(queue_.size()) >= config_.max_queue) {
-    made = ResourceExhausted("{} requests wait for pages, expected fewer than {}", queue_.size(),
-                             config_.max_queue);
-  }
+  Caller caller = std::move(callers_.extract(key).mapped());
   const auto transfer = TransferId::FromBytes(start.transfer_id());
-  if (!made.ok()) {
-    env_.logger.Info("refused", {{"request", start.request().request_id()},
-                                 {"attempt", start.attempt()},
-                                 {"status", ToString(made.status())}});
-    caller.mapped().stream->Close(made.status());
-    if (transfer.ok() && table_.Find(*transfer) == nullptr &&
-        !opens_.IsBuried(*transfer, start.attempt())) {
-      opens_.Bury(*transfer, {start.attempt(), v1::REFUSE_CODE_NO_ROOM}, now);
-    }
-    return;
+  if (!transfer.ok()) {
+    return caller.stream->Close(Annotate(transfer.status(), "start.transfer_id"));
   }
-  Reservation& reservation = table_.Add(*std::move(made));
-  reservation.stream = caller.mapped().stream;
-  reservation.deadline = caller.mapped().deadline;
-  opens_.Exhume(*transfer);
-  if (must_queue) {
-    queue_.push_back(key);
-    opens_.Retry(*transfer, now);
+  if (absl::Status status = CheckStart(*transfer, start); !status.ok()) {
+    return RefuseStart(std::move(caller), start, status);
+  }
+  auto made = MakeReservation(key, *transfer, start);
+  absl::Status status = made.status();
+  if (made.ok()) status = Enter(*std::move(made), caller);
+  if (status.ok()) return;
+  RefuseStart(std::move(caller), start, status);
+  opens_.Bury(*transfer, {start.attempt(), v1::REFUSE_CODE_NO_ROOM}, env_.clock.Now());
+}
+
+absl::Status DecodeWorker::Enter(std::unique_ptr<Reservation> reservation, Caller caller) {
+  reservation->stream = std::move(caller.stream);
+  reservation->deadline = caller.deadline;
+  const PageDesk::Answer answer = pages_.Ask(*reservation);
+  if (answer == PageDesk::Answer::kFull) {
+    return ResourceExhausted("{} requests wait for pages, expected fewer than {}",
+                             pages_.queue().size(), config_.max_queue);
+  }
+  Reservation& entered = table_.Add(std::move(reservation));
+  opens_.Exhume(entered.transfer());
+  if (answer == PageDesk::Answer::kReserved) {
+    AnswerReserved(entered);
   } else {
-    AnswerReserved(reservation);
+    opens_.Retry(entered.transfer(), env_.clock.Now());
   }
+  return absl::OkStatus();
+}
+
+void DecodeWorker::RefuseStart(Caller caller, const v1::DecodeStart& start,
+                               const absl::Status& status) {
+  env_.logger.Info("refused", {{"request", start.request().request_id()},
+                               {"attempt", start.attempt()},
+                               {"status", ToString(status)}});
+  caller.stream->Close(status);
 }
 
 void DecodeWorker::OnRebind(Reservation& reservation, const v1::DecodeRebind& rebind) {
@@ -250,77 +163,19 @@ void DecodeWorker::OnRebind(Reservation& reservation, const v1::DecodeRebind& re
   intake_.EndAttempt(reservation);
   reservation.receiver.Rebind(rebind.attempt());
   reservation.prefill = KeyOf(rebind.prefill().identity());
-  switch (reservation.phase) {
-    case Phase::kQueued:
-      return opens_.Retry(reservation.transfer(), env_.clock.Now());
-    case Phase::kDecoding:
-      SendCommitted(reservation);
-      return opens_.Retry(reservation.transfer(), env_.clock.Now());
-    case Phase::kWaiting:
-      break;
+  if (reservation.phase == Phase::kWaiting &&
+      pages_.AskAgain(reservation) == PageDesk::Answer::kReserved) {
+    return AnswerReserved(reservation);
   }
-  if (reservation.matched_pages > 0) {
-    // Shared pages cannot take the next producer's KV. All pages go back before others are taken:
-    // nobody holds pages while it waits for pages.
-    rule_.Settled(reservation.pages_needed);
-    reservation.pages.Clear();
-    reservation.matched_pages = 0;
-    reservation.phase = Phase::kQueued;
-    if (!TryReserve(reservation)) return queue_.push_front(reservation.key);
+  if (reservation.phase == Phase::kDecoding) {
+    Send(reservation, CommittedMessage(reservation, reservation.transfer_time));
   }
-  AnswerReserved(reservation);
-}
-
-void DecodeWorker::OnCancel(Reservation& reservation, v1::CancelReason reason) {
-  End(reservation, CancelStatus(reason));
-}
-
-// Pages -------------------------------------------------------------------------------------------
-
-bool DecodeWorker::TryReserve(Reservation& reservation) {
-  if (!rule_.MayReserve(reservation.pages_needed)) return false;
-  auto pages = pages_.TryTake(reservation.pages_needed);
-  if (!pages) return false;
-  reservation.pages.Append(*std::move(pages));
-  reservation.phase = Phase::kWaiting;
-  rule_.Reserved(reservation.pages_needed);
-  return true;
-}
-
-void DecodeWorker::AnswerReserved(Reservation& reservation) {
-  v1::DecodeResponse message;
-  message.mutable_reserved()->set_attempt(reservation.attempt());
-  Send(reservation, std::move(message));
   opens_.Retry(reservation.transfer(), env_.clock.Now());
 }
 
-void DecodeWorker::AdmitQueued() {
-  while (!queue_.empty()) {
-    Reservation& first = *table_.Find(queue_.front());
-    if (!TryReserve(first)) return;
-    queue_.pop_front();
-    AnswerReserved(first);
-  }
-}
-
-uint32_t DecodeWorker::BindPages(Reservation& reservation, const v1::KvProducer& producer) {
-  reservation.producer = producer.SerializeAsString();
-  const Sequence& sequence = reservation.sequence;
-  std::vector<PageRef> matched = pages_.Match({reservation.producer, sequence.request().tenant},
-                                              sequence.prompt(), sequence.prompt_tokens());
-  const int count = static_cast<int>(matched.size());
-  if (count > 0) {
-    PageTable pages;
-    pages.Append(std::move(matched));
-    for (int i = count; i < reservation.pages_needed; ++i) {
-      pages.Append(reservation.pages.page(i).Share());
-    }
-    reservation.pages = std::move(pages);
-    reservation.matched_pages = count;
-  }
-  const int matched_tokens = count * pages_.config().page_tokens;
-  metrics_.prefix_tokens_reused.Add(static_cast<uint64_t>(matched_tokens));
-  return static_cast<uint32_t>(matched_tokens);
+void DecodeWorker::AnswerReserved(Reservation& reservation) {
+  Send(reservation, ReservedMessage(reservation));
+  opens_.Retry(reservation.transfer(), env_.clock.Now());
 }
 
 // The prefill worker's side -----------------------------------------------------------------------
@@ -361,34 +216,18 @@ void DecodeWorker::OnHandoffAbort(uint64_t session, const TransferId& transfer, 
   metrics_.transfers_lost.Add();
 }
 
-void DecodeWorker::OnKvComplete(Reservation& reservation) {
-  rule_.Settled(reservation.pages_needed);
-  reservation.phase = Phase::kDecoding;
-  const Sequence& sequence = reservation.sequence;
-  pages_.Cache({reservation.producer, sequence.request().tenant}, sequence.prompt(),
-               reservation.pages);
-  metrics_.transfer_time.Observe(Seconds(env_.clock.Now() - reservation.granted_at));
-  SendCommitted(reservation);
-  loop_.Add(reservation, reservation.receiver.commit().first_token());
+uint32_t DecodeWorker::BindPages(Reservation& reservation, const v1::KvProducer& producer) {
+  const uint32_t matched_tokens = pages_.Match(reservation, producer);
+  metrics_.prefix_tokens_reused.Add(matched_tokens);
+  return matched_tokens;
 }
 
-void DecodeWorker::SendCommitted(Reservation& reservation) {
-  const TransferReceiver& receiver = reservation.receiver;
-  const uint32_t tokens = receiver.config().prompt_tokens - receiver.first_wanted();
-  v1::DecodeResponse message;
-  v1::DecodeCommitted* committed = message.mutable_committed();
-  committed->set_attempt(reservation.attempt());
-  committed->set_first_token(receiver.commit().first_token());
-  if (receiver.commit().has_logprobs()) {
-    *committed->mutable_logprobs() = receiver.commit().logprobs();
-  }
-  committed->set_transfer_ms(Milliseconds(env_.clock.Now() - reservation.granted_at));
-  committed->set_bytes_raw(kernels::KvRawBytes(receiver.config().geometry, tokens));
-  committed->set_bytes_wire(receiver.bytes_wire());
-  committed->set_wire_format(receiver.wire_format());
-  committed->set_slabs(receiver.slabs());
-  committed->set_tokens(tokens);
-  Send(reservation, std::move(message));
+void DecodeWorker::OnKvComplete(Reservation& reservation) {
+  pages_.KvComplete(reservation);
+  reservation.transfer_time = env_.clock.Now() - reservation.granted_at;
+  metrics_.transfer_time.Observe(Seconds(reservation.transfer_time));
+  Send(reservation, CommittedMessage(reservation, reservation.transfer_time));
+  loop_.Add(reservation, reservation.receiver.commit().first_token());
 }
 
 // Ends --------------------------------------------------------------------------------------------
@@ -401,27 +240,13 @@ void DecodeWorker::Send(Reservation& reservation, v1::DecodeResponse message) {
 void DecodeWorker::End(Reservation& reservation, const absl::Status& status, v1::RefuseCode code) {
   const TransferId transfer = reservation.transfer();
   if (reservation.receiver.state() == TransferReceiver::State::kReceiving) {
-    v1::HandoffResponse message;
-    message.set_transfer_id(transfer.ToBytes());
-    message.set_attempt(reservation.attempt());
-    message.mutable_abort()->set_reason(status.ok() ? v1::ABORT_REASON_FINISHED
-                                        : status.code() == absl::StatusCode::kDataLoss
-                                            ? v1::ABORT_REASON_DATA_LOSS
-                                            : v1::ABORT_REASON_CANCELLED);
-    sessions_.Send(reservation.session, std::move(message));
+    sessions_.Send(reservation.session, AbortMessage(reservation, AbortReasonFor(status)));
     intake_.EndAttempt(reservation);
   }
-  switch (reservation.phase) {
-    case Phase::kQueued:
-      std::erase(queue_, reservation.key);
-      break;
-    case Phase::kWaiting:
-      rule_.Settled(reservation.pages_needed);
-      break;
-    case Phase::kDecoding:
-      loop_.Remove(reservation.key);
-      code = v1::REFUSE_CODE_ALREADY_COMMITTED;
-      break;
+  pages_.Release(reservation);
+  if (reservation.phase == Phase::kDecoding) {
+    loop_.Remove(reservation.key);
+    code = v1::REFUSE_CODE_ALREADY_COMMITTED;
   }
   env_.logger.Info("request_ended", {{"request", reservation.request_id()},
                                      {"attempt", reservation.attempt()},
@@ -446,19 +271,26 @@ void DecodeWorker::OnDeviceFailed(const absl::Status& status) {
   EndAll(Unavailable("the device failed: {}", MessageOf(status)));
 }
 
-void DecodeWorker::Drain() {
-  if (draining_) return;
+void DecodeWorker::Drain(TimePoint deadline) {
   draining_ = true;
-  drain_deadline_ = env_.clock.Now() + config_.drain_timeout;
+  drain_deadline_ = deadline;
 }
 
-void DecodeWorker::Shutdown() {
-  EndAll(Unavailable("the worker shuts down"));
-  sessions_.CloseAll(Unavailable("the worker shuts down"));
+void DecodeWorker::Shutdown(const absl::Status& status) {
+  EndAll(status);
+  sessions_.CloseAll(status);
 }
 
 void DecodeWorker::Tick() {
   const TimePoint now = env_.clock.Now();
+  if (now < sweep_due_) return;
+  sweep_due_ = now + config_.sweep_period;
+  Sweep(now);
+  Settle();
+  UpdateGauges();
+}
+
+void DecodeWorker::Sweep(TimePoint now) {
   std::vector<SequenceKey> late;
   for (const auto& [key, reservation] : table_.all()) {
     if (reservation->deadline <= now) late.push_back(key);
@@ -469,16 +301,14 @@ void DecodeWorker::Tick() {
     entry.second.stream->Close(DeadlineExceeded("the deadline has passed before start"));
     return true;
   });
-  if (draining_ && now >= drain_deadline_) EndAll(Unavailable("the worker drains no longer"));
+  if (now >= drain_deadline_) EndAll(Unavailable("the time for draining is over"));
   intake_.Tick(now);
   opens_.Tick(now);
-  if (now >= next_renewal_) RenewLeases(now);
-  Settle();
-  UpdateGauges();
+  if (now >= renewal_due_) RenewLeases(now);
 }
 
 void DecodeWorker::RenewLeases(TimePoint now) {
-  next_renewal_ = now + config_.leases.renew_period;
+  renewal_due_ = now + config_.leases.renew_period;
   for (uint64_t session : sessions_.sessions()) {
     v1::HandoffResponse message;
     for (const TransferId& transfer : intake_.TransfersOf(session)) {
@@ -496,14 +326,14 @@ void DecodeWorker::RenewLeases(TimePoint now) {
 v1::LoadReport DecodeWorker::Load() const {
   v1::LoadReport report;
   uint32_t queued_tokens = 0;
-  for (SequenceKey key : queue_) {
-    queued_tokens += static_cast<uint32_t>(table_.Find(key)->sequence.prompt_tokens());
+  for (const Reservation* queued : pages_.queue()) {
+    queued_tokens += static_cast<uint32_t>(queued->sequence.prompt_tokens());
   }
-  report.set_running(static_cast<uint32_t>(table_.all().size() - queue_.size()));
-  report.set_queued(static_cast<uint32_t>(queue_.size()));
+  report.set_running(static_cast<uint32_t>(table_.all().size() - pages_.queue().size()));
+  report.set_queued(static_cast<uint32_t>(pages_.queue().size()));
   report.set_queued_prompt_tokens(queued_tokens);
-  report.set_pages_free(static_cast<uint32_t>(pages_.available()));
-  report.set_pages_total(static_cast<uint32_t>(pages_.page_count()));
+  report.set_pages_free(static_cast<uint32_t>(pages_.pool().available()));
+  report.set_pages_total(static_cast<uint32_t>(pages_.pool().page_count()));
   report.set_draining(draining_);
   report.set_ready(!draining_ && health_.ok());
   return report;
@@ -515,14 +345,14 @@ void DecodeWorker::UpdateGauges() {
   metrics_.queued_prompt_tokens.Set(load.queued_prompt_tokens());
   metrics_.pages_free.Set(load.pages_free());
   metrics_.pages_used.Set(load.pages_total() - load.pages_free());
-  metrics_.pages_reserved.Set(rule_.waiting_pages());
+  metrics_.pages_reserved.Set(pages_.waiting_pages());
   metrics_.page_usage.Set(1.0 - static_cast<double>(load.pages_free()) / load.pages_total());
 }
 
 bool DecodeWorker::idle() const {
-  return callers_.empty() && table_.empty() && queue_.empty() && !loop_.busy() &&
-         intake_.scatters_in_flight() == 0 && intake_.waiting_credits() == 0 &&
-         arena_.used() == 0 && opens_.parked().all().empty() && rule_.waiting_pages() == 0;
+  return callers_.empty() && table_.empty() && !loop_.busy() && intake_.scatters_in_flight() == 0 &&
+         intake_.waiting_credits() == 0 && arena_.used() == 0 && opens_.parked().all().empty() &&
+         pages_.waiting_pages() == 0;
 }
 
 }  // namespace baton

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,15 +19,14 @@
 #include "common/engine/request.h"
 #include "common/handoff/bulk_transport.h"
 #include "common/kv/lease_table.h"
-#include "common/kv/page_pool.h"
 #include "common/metrics/registry.h"
 #include "decode_node/decode_loop.h"
 #include "decode_node/decode_metrics.h"
 #include "decode_node/decode_policy.h"
 #include "decode_node/handoff_sessions.h"
 #include "decode_node/open_desk.h"
+#include "decode_node/page_desk.h"
 #include "decode_node/reservation.h"
-#include "decode_node/reservation_rule.h"
 #include "decode_node/slab_intake.h"
 #include "kernels/numeric/aligned_buffer.h"
 
@@ -55,7 +53,7 @@ class DecodeWorker {
     uint64_t slab_bytes = 4 << 20;  // largest slab granted, header and payload
     uint64_t arena_bytes = 64 << 20;
     LeaseConfig leases;
-    Duration drain_timeout = std::chrono::seconds(120);
+    Duration sweep_period = std::chrono::milliseconds(10);  // of deadlines and leases
   };
   // All outlive the worker.
   struct Environment {
@@ -81,12 +79,12 @@ class DecodeWorker {
   StreamSink<v1::HandoffRequest> AcceptHandoff(std::shared_ptr<HandoffStream> stream,
                                                TimePoint deadline);
 
-  // Deadlines, leases, parked Opens, drain. At least every 100 ms.
+  // Deadlines, leases, parked Opens, drain. After each batch of events and at least every 10 ms.
   void Tick();
-  // Takes no new requests; what was accepted is finished until the time-out. Idempotent.
-  void Drain();
-  // Ends everything with UNAVAILABLE.
-  void Shutdown();
+  // Refuses new requests from now on; what is left at `deadline` ends with UNAVAILABLE.
+  void Drain(TimePoint deadline);
+  // Ends every request with `status` and drops all hand-over streams. Idempotent.
+  void Shutdown(const absl::Status& status);
 
   const std::string& kv_endpoint() const { return kv_endpoint_; }
   v1::LoadReport Load() const;
@@ -98,7 +96,7 @@ class DecodeWorker {
 
   // For tests and inspection: nothing is accepted, in flight or held.
   bool idle() const;
-  const PagePool& pages() const { return pages_; }
+  const PagePool& pages() const { return pages_.pool(); }
   const Arena& arena() const { return arena_; }
   const ReservationTable& reservations() const { return table_; }
   int parked_opens() const { return static_cast<int>(opens_.parked().all().size()); }
@@ -119,21 +117,24 @@ class DecodeWorker {
 
   void OnDecodeEvent(SequenceKey key, StreamEvent<v1::DecodeRequest> event);
   void OnStart(SequenceKey key, const v1::DecodeStart& start);
+  // Why the worker as it is cannot take this Start, if so.
+  absl::Status CheckStart(const TransferId& transfer, const v1::DecodeStart& start) const;
   absl::StatusOr<std::unique_ptr<Reservation>> MakeReservation(SequenceKey key,
-                                                               const v1::DecodeStart& start);
+                                                               const TransferId& transfer,
+                                                               const v1::DecodeStart& start) const;
+  // Takes a new reservation in, or says why not.
+  absl::Status Enter(std::unique_ptr<Reservation> reservation, Caller caller);
+  void RefuseStart(Caller caller, const v1::DecodeStart& start, const absl::Status& status);
   void OnRebind(Reservation& reservation, const v1::DecodeRebind& rebind);
-  void OnCancel(Reservation& reservation, v1::CancelReason reason);
   void OnHandoffMessage(uint64_t session, const TransferId& transfer,
                         const v1::HandoffRequest& message);
   void OnHandoffAbort(uint64_t session, const TransferId& transfer, uint32_t attempt,
                       v1::AbortReason reason);
 
-  bool TryReserve(Reservation& reservation);
   void AnswerReserved(Reservation& reservation);
-  void AdmitQueued();
   uint32_t BindPages(Reservation& reservation, const v1::KvProducer& producer);
   void OnKvComplete(Reservation& reservation);
-  void SendCommitted(Reservation& reservation);
+  void Sweep(TimePoint now);
   void RenewLeases(TimePoint now);
 
   // The one way out for a reservation: frees everything, closes its stream, tells the prefill
@@ -148,11 +149,10 @@ class DecodeWorker {
   const Config config_;
   const Environment env_;
   DecodeMetrics metrics_;
-  PagePool pages_;
+  PageDesk pages_;
   kernels::AlignedBuffer<std::byte> arena_memory_;
   Arena arena_;
   ReservationTable table_;
-  ReservationRule rule_;
   HandoffSessions sessions_;
   OpenDesk opens_;
   SlabIntake intake_;
@@ -161,10 +161,10 @@ class DecodeWorker {
   std::string kv_endpoint_;
   std::atomic<uint64_t> next_id_{1};  // of streams of both kinds
   std::map<SequenceKey, Caller> callers_;
-  std::deque<SequenceKey> queue_;  // kQueued, first come first served
   bool draining_ = false;
-  TimePoint drain_deadline_;
-  TimePoint next_renewal_;
+  TimePoint drain_deadline_ = TimePoint::max();
+  TimePoint sweep_due_ = TimePoint::min();
+  TimePoint renewal_due_;
   absl::Status health_;
 };
 

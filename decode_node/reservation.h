@@ -42,13 +42,14 @@ struct Reservation {
   Phase phase = Phase::kQueued;
   Sequence sequence;
   TransferReceiver receiver;
-  WorkerKey prefill;      // who may hand over, in the present attempt
-  int pages_needed = 0;   // for prompt and output
-  PageTable pages;        // none in kQueued, else pages_needed
-  int matched_pages = 0;  // the first so many are shared: never written
-  uint64_t session = 0;   // hand-over stream of the granted Open; 0 = none
-  TimePoint granted_at;   // valid once granted
-  std::string producer;   // serialized KvProducer of the granted Open
+  WorkerKey prefill;          // who may hand over, in the present attempt
+  int pages_needed = 0;       // for prompt and output
+  PageTable pages;            // none in kQueued, else pages_needed
+  int matched_pages = 0;      // the first so many are shared: never written
+  uint64_t session = 0;       // hand-over stream of the granted Open; 0 = none
+  TimePoint granted_at;       // valid once granted
+  Duration transfer_time{0};  // Grant to complete; valid in kDecoding
+  std::string producer;       // serialized KvProducer of the granted Open
 };
 
 // The live reservations of a worker, in order of arrival. At most one per transfer.

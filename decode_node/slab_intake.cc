@@ -4,6 +4,7 @@
 
 #include "common/base/check.h"
 #include "common/base/status.h"
+#include "decode_node/messages.h"
 
 namespace baton {
 namespace {
@@ -219,11 +220,7 @@ void SlabIntake::Tick(TimePoint now) {
     Reservation* reservation = table_.Find(transfer);
     BATON_CHECK(reservation != nullptr);
     metrics_.leases_expired.Add();
-    v1::HandoffResponse message;
-    message.set_transfer_id(transfer.ToBytes());
-    message.set_attempt(reservation->attempt());
-    message.mutable_abort()->set_reason(v1::ABORT_REASON_LEASE_EXPIRED);
-    Reply(*reservation, std::move(message));
+    Reply(*reservation, AbortMessage(*reservation, v1::ABORT_REASON_LEASE_EXPIRED));
     EndAttempt(*reservation);
   }
 }

@@ -415,7 +415,7 @@ TEST(DecodeWorkerTest, DrainFinishesWhatWasAccepted) {
   Harness h;
   const auto prompt = MakePrompt(40);
   auto call = h.Start(MakeTransfer(1), prompt, 6);
-  h.worker->Drain();
+  h.worker->Drain(h.clock.Now() + std::chrono::seconds(120));
   EXPECT_TRUE(h.worker->Load().draining());
   EXPECT_FALSE(h.worker->Load().ready());
   auto refused = h.Start(MakeTransfer(2), prompt, 6);
@@ -435,7 +435,7 @@ TEST(DecodeWorkerTest, DrainFinishesWhatWasAccepted) {
 TEST(DecodeWorkerTest, DrainTimeOutEndsTheRest) {
   Harness h;
   auto call = h.Start(MakeTransfer(1), MakePrompt(40), 6);
-  h.worker->Drain();
+  h.worker->Drain(h.clock.Now() + std::chrono::seconds(120));
   h.Pass(std::chrono::seconds(119));
   EXPECT_FALSE(call->closed.has_value());
   h.Pass(std::chrono::seconds(2));
