@@ -19,7 +19,7 @@ TEST(RpcStatus, EveryCodeSurvivesTheRoundTrip) {
 }
 
 TEST(RpcStatus, CodesOutsideTheListBecomeUnknown) {
-  for (int code : {-1, 17, 1000}) {
+  for (int code : {-1, 17, 31}) {
     const auto status = FromGrpc(grpc::Status(static_cast<grpc::StatusCode>(code), "odd"));
     EXPECT_EQ(status.code(), absl::StatusCode::kUnknown) << code;
     EXPECT_EQ(MessageOf(status), "odd");
