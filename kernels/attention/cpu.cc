@@ -26,7 +26,7 @@ void Attention(const AttentionParams& params, int part, int /*parts*/) {
 
 #else
 
-// One tile's computation. Lives on the stack of one launch (about 460 KiB, of which a decode step
+// One tile's computation. Lives on the stack of one launch (about 480 KiB, of which a decode step
 // touches little).
 class TileRun {
  public:
@@ -93,32 +93,35 @@ class TileRun {
     for (int r = 0; r < tile_.rows; ++r) std::fill_n(acc_ + r * kAccStride, head_dim_, 0.0f);
     for (int t = begin; t < end; t += kPairTokens) {
       const int blocks = end - t > kBlock ? 2 : 1;
-      for (int b = 0; b < blocks; ++b) ReadBlock(t, b);
+      for (int b = 0; b < blocks; ++b) ReadBlock(t + b * kBlock, b);
       for (int r = 0; r < tile_.rows; r += kScoreRows) {
         StepRows(r, std::min(kScoreRows, tile_.rows - r), t, blocks);
       }
     }
   }
 
-  void ReadBlock(int pair_start, int b) {
-    const int token = pair_start + b * kBlock;
+  bool direct() const { return tile_.rows <= kDirectRows; }
+
+  void ReadBlock(int token, int b) {
     const KvFormats formats = params_.kv.layout.formats();
     WithKvFormat(formats.k, [&]<KvFormat F>() {
-      ReadKeys<F>(Source(KvTensor::kKey, token), head_dim_, keys_ + b * kBlock * head_dim_);
+      PrepareKeys<F>(Source(KvTensor::kKey, token), head_dim_, b, pair_);
+      if (!direct()) ExpandKeys<F>(pair_, head_dim_, b, keys_ + b * kBlock * head_dim_);
     });
     WithKvFormat(formats.v, [&]<KvFormat F>() {
-      ReadValues<F>(Source(KvTensor::kValue, token), head_dim_, values_ + b * kBlock * head_dim_);
+      PrepareValues<F>(Source(KvTensor::kValue, token), b, pair_);
+      if (!direct()) ExpandValues<F>(pair_, head_dim_, b, values_ + b * kBlock * head_dim_);
     });
   }
 
   // One pair of blocks for a few rows: scores, softmax, weighted sum.
   void StepRows(int first, int rows, int pair_start, int blocks) {
-    if (pair_start >= Position(first + rows - 1) + 1) return;
-    if (pair_start + kBlock >= Position(first + rows - 1) + 1) blocks = 1;
+    const int last = Position(first + rows - 1);
+    if (pair_start > last) return;
+    if (pair_start + kBlock > last) blocks = 1;
     HWY_ALIGN float scores[kScoreRows * kPairTokens];
     RowStep steps[kScoreRows];
-    ScoreRows<kScoreRows>(q_ + first * kQStride, keys_, kBlock * head_dim_, head_dim_, rows, blocks,
-                          scores);
+    Score(first, rows, blocks, scores);
     for (int r = 0; r < rows; ++r) {
       for (int b = 0; b < blocks; ++b) {
         const Visible visible = VisibleIn(Position(first + r), pair_start + b * kBlock);
@@ -129,7 +132,32 @@ class TileRun {
                                                  max_[first + r], sum_ + (first + r) * kBlock);
       }
     }
-    SumRows<kSumRows>(scores, values_, head_dim_, steps, blocks, rows, acc_ + first * kAccStride);
+    Weigh(first, rows, blocks, scores, steps);
+  }
+
+  void Score(int first, int rows, int blocks, float* scores) const {
+    const float* q = q_ + first * kQStride;
+    if (!direct()) {
+      const PlainKeys keys{keys_, kBlock * head_dim_};
+      ScoreRows<kScoreRows>(q, keys, head_dim_, rows, blocks, scores);
+      return;
+    }
+    WithKvFormat(params_.kv.layout.formats().k, [&]<KvFormat F>() {
+      ScoreRows<kDirectRows>(q, CodedKeys<F>{pair_}, head_dim_, rows, blocks, scores);
+    });
+  }
+
+  void Weigh(int first, int rows, int blocks, const float* weights, const RowStep* steps) {
+    float* acc = acc_ + first * kAccStride;
+    if (!direct()) {
+      const PlainValues values{values_, head_dim_};
+      SumRows<kSumRows>(weights, values, head_dim_, steps, blocks, rows, acc);
+      return;
+    }
+    WithKvFormat(params_.kv.layout.formats().v, [&]<KvFormat F>() {
+      const CodedValues<F> values{pair_, KvCodeBytes(F, head_dim_)};
+      SumRows<kDirectRows>(weights, values, head_dim_, steps, blocks, rows, acc);
+    });
   }
 
   // Brings the span's result into the running total, which lies in the output rows.
@@ -181,6 +209,7 @@ class TileRun {
   HWY_ALIGN float sum_[kAttentionTileRows * kBlock];      // of weights, per token lane
   HWY_ALIGN float keys_[kPairTokens * KvPageLayout::kMaxHeadDim];
   HWY_ALIGN float values_[kPairTokens * KvPageLayout::kMaxHeadDim];
+  CodedPair pair_;
   float max_[kAttentionTileRows];
   float total_max_[kAttentionTileRows];
   float total_sum_[kAttentionTileRows];

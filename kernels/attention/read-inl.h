@@ -1,5 +1,5 @@
-// Reads one block of 16 tokens of a KV head from its page into plain fp32, for inclusion under
-// hwy/foreach_target.h.
+// Reads a pair of blocks of a KV head from their pages: as codes ready for use (keys transposed,
+// scales as numbers), or expanded into plain fp32. For inclusion under hwy/foreach_target.h.
 
 #if defined(BATON_KERNELS_ATTENTION_READ_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef BATON_KERNELS_ATTENTION_READ_INL_H_
@@ -13,6 +13,7 @@
 
 #include "hwy/highway.h"
 #include "kernels/attention/attention.h"
+#include "kernels/attention/tile-inl.h"
 #include "kernels/kv_page/kv_codec-inl.h"
 
 #if HWY_TARGET != HWY_SCALAR
@@ -28,8 +29,8 @@ struct BlockSource {
 
 // Scale data of the 16 tokens as numbers; zero where the format has none.
 struct BlockScales {
-  HWY_ALIGN float s[kAttentionBlockTokens] = {};
-  HWY_ALIGN float m[kAttentionBlockTokens] = {};
+  HWY_ALIGN float s[kBlock] = {};
+  HWY_ALIGN float m[kBlock] = {};
 };
 
 template <KvFormat F>
@@ -39,7 +40,7 @@ HWY_INLINE void ReadScales(const std::byte* scales, BlockScales& out) {
   const auto halves = [&](int i) {
     return PromoteFp16(hn::LoadU(du16, reinterpret_cast<const uint16_t*>(scales) + i));
   };
-  for (int t = 0; t < kAttentionBlockTokens && KvScaleBytes(F) > 0; t += kKvLanes) {
+  for (int t = 0; t < kBlock && KvScaleBytes(F) > 0; t += kKvLanes) {
     if constexpr (KvScaleBytes(F) == 2) {
       hn::Store(halves(t), df, out.s + t);
     } else {
@@ -47,22 +48,6 @@ HWY_INLINE void ReadScales(const std::byte* scales, BlockScales& out) {
       const KvVec high = halves(2 * t + kKvLanes);
       hn::Store(hn::ConcatEven(df, high, low), df, out.s + t);
       hn::Store(hn::ConcatOdd(df, high, low), df, out.m + t);
-    }
-  }
-}
-
-// values[token][dim].
-template <KvFormat F>
-void ReadValues(BlockSource source, int head_dim, float* HWY_RESTRICT values) {
-  const KvTag df;
-  BlockScales scales;
-  ReadScales<F>(source.scales, scales);
-  for (int t = 0; t < kAttentionBlockTokens; ++t) {
-    const std::byte* codes = source.codes + t * KvCodeBytes(F, head_dim);
-    const KvVec s = hn::Set(df, scales.s[t]);
-    const KvVec m = hn::Set(df, scales.m[t]);
-    for (int d = 0; d < head_dim; d += kKvLanes) {
-      hn::Store(ScaleKv<F>(LoadKvCodes<F>(codes, d), s, m), df, values + t * head_dim + d);
     }
   }
 }
@@ -78,10 +63,13 @@ HWY_INLINE void TransposeStep(D d, const V (&rows)[n], V (&next)[n]) {
   }
 }
 
-// Codes of one byte: 16 bytes of each of 16 tokens -> 16 tokens of each of 16 bytes.
+// Codes of one byte: 16 bytes of each of 16 tokens -> 16 tokens of each of 16 bytes. Of 4-bit
+// codes, the two dimensions of a byte become a row each.
+template <KvFormat F>
 HWY_INLINE void TransposeBytes(const uint8_t* from, size_t step, size_t bytes,
                                uint8_t* HWY_RESTRICT to) {
   const hn::Simd<uint8_t, 16, 0> d;
+  [[maybe_unused]] const hn::Simd<uint16_t, 8, 0> d16;
   const hn::Half<decltype(d)> half;
   hn::Vec<decltype(d)> rows[16];
   hn::Vec<decltype(d)> other[16];
@@ -95,11 +83,20 @@ HWY_INLINE void TransposeBytes(const uint8_t* from, size_t step, size_t bytes,
   TransposeStep(d, other, rows);
   TransposeStep(d, rows, other);
   TransposeStep(d, other, rows);
+  const auto store = [&](int i) {
+    if constexpr (F == KvFormat::kInt4) {
+      hn::Store(hn::And(rows[i], hn::Set(d, 0x0F)), d, to + 32 * i);
+      const auto high = hn::ShiftRight<4>(hn::BitCast(d16, rows[i]));
+      hn::Store(hn::And(hn::BitCast(d, high), hn::Set(d, 0x0F)), d, to + 32 * i + 16);
+    } else {
+      hn::Store(rows[i], d, to + 16 * i);
+    }
+  };
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) hn::Store(rows[i], d, to + 16 * i);
+  for (int i = 0; i < 8; ++i) store(i);
   if (bytes < 16) return;
 #pragma GCC unroll 8
-  for (int i = 8; i < 16; ++i) hn::Store(rows[i], d, to + 16 * i);
+  for (int i = 8; i < 16; ++i) store(i);
 }
 
 // Codes of two bytes: 8 codes of each of 16 tokens -> 16 tokens of each of 8 dimensions.
@@ -121,8 +118,7 @@ HWY_INLINE void TransposeHalves(const uint8_t* from, size_t step, uint8_t* HWY_R
   }
 }
 
-// The codes of a block as [dim][token], one or two bytes each; two 4-bit dimensions stay together
-// in a byte.
+// The codes of a block as [dim][token], one or two bytes each (4-bit codes take a byte).
 template <KvFormat F>
 HWY_INLINE void TransposeCodes(const std::byte* codes, int head_dim, uint8_t* HWY_RESTRICT to) {
   const uint8_t* from = reinterpret_cast<const uint8_t*>(codes);
@@ -131,40 +127,79 @@ HWY_INLINE void TransposeCodes(const std::byte* codes, int head_dim, uint8_t* HW
     if constexpr (F == KvFormat::kFp16 || F == KvFormat::kBf16) {
       TransposeHalves(from + i, row, to + 16 * i);
     } else {
-      TransposeBytes(from + i, row, row - i, to + 16 * i);
+      TransposeBytes<F>(from + i, row, row - i, to + (F == KvFormat::kInt4 ? 32 : 16) * i);
     }
   }
 }
 
-// keys[dim][token].
+// A pair of blocks as codes: keys transposed, values where they lie in their pages.
+struct CodedPair {
+  HWY_ALIGN uint8_t key_codes[kPairBlocks][kBlock * KvPageLayout::kMaxHeadDim * 2];
+  BlockScales key_scales[kPairBlocks];
+  const std::byte* value_codes[kPairBlocks] = {};
+  BlockScales value_scales[kPairBlocks];
+};
+
 template <KvFormat F>
-void ReadKeys(BlockSource source, int head_dim, float* HWY_RESTRICT keys) {
-  const KvTag df;
-  HWY_ALIGN uint8_t codes[kAttentionBlockTokens * KvPageLayout::kMaxHeadDim * 2];
-  BlockScales scales;
-  TransposeCodes<F>(source.codes, head_dim, codes);
-  ReadScales<F>(source.scales, scales);
-  const std::byte* from = reinterpret_cast<const std::byte*>(codes);
-  for (int t = 0; t < kAttentionBlockTokens; t += kKvLanes) {
-    const KvVec s = hn::Load(df, scales.s + t);
-    const KvVec m = hn::Load(df, scales.m + t);
-    float* out = keys + t;
-    if constexpr (F == KvFormat::kInt4) {
-      const hn::Rebind<uint8_t, KvTag> du8;
-      const hn::Rebind<int32_t, KvTag> di32;
-      for (int d = 0; d < head_dim; d += 2, out += 2 * kAttentionBlockTokens) {
-        const auto both =
-            hn::PromoteTo(di32, hn::Load(du8, codes + d / 2 * kAttentionBlockTokens + t));
-        const KvVec even = hn::ConvertTo(df, hn::And(both, hn::Set(di32, 15)));
-        const KvVec odd = hn::ConvertTo(df, hn::ShiftRight<4>(both));
-        hn::Store(ScaleKv<F>(even, s, m), df, out);
-        hn::Store(ScaleKv<F>(odd, s, m), df, out + kAttentionBlockTokens);
-      }
-    } else {
-      for (int d = 0; d < head_dim; ++d, out += kAttentionBlockTokens) {
-        const KvVec code = LoadKvCodes<F>(from, d * kAttentionBlockTokens + t);
-        hn::Store(ScaleKv<F>(code, s, m), df, out);
-      }
+void PrepareKeys(BlockSource source, int head_dim, int block, CodedPair& pair) {
+  TransposeCodes<F>(source.codes, head_dim, pair.key_codes[block]);
+  ReadScales<F>(source.scales, pair.key_scales[block]);
+}
+
+template <KvFormat F>
+void PrepareValues(BlockSource source, int block, CodedPair& pair) {
+  pair.value_codes[block] = source.codes;
+  ReadScales<F>(source.scales, pair.value_scales[block]);
+}
+
+// The views of PlainKeys and PlainValues over codes.
+template <KvFormat F>
+struct CodedKeys {
+  const CodedPair& pair;
+
+  HWY_INLINE KvVec Get(int block, int d, int v) const {
+    const KvTag df;
+    constexpr KvFormat kStored = F == KvFormat::kInt4 ? KvFormat::kInt8 : F;
+    const std::byte* codes = reinterpret_cast<const std::byte*>(pair.key_codes[block]);
+    const BlockScales& scales = pair.key_scales[block];
+    return ScaleKv<F>(LoadKvCodes<kStored>(codes, d * kBlock + v * kKvLanes),
+                      hn::Load(df, scales.s + v * kKvLanes), hn::Load(df, scales.m + v * kKvLanes));
+  }
+};
+
+template <KvFormat F>
+struct CodedValues {
+  const CodedPair& pair;
+  size_t row_bytes = 0;
+
+  HWY_INLINE KvVec Get(int token, int d) const {
+    const KvTag df;
+    const int block = token / kBlock;
+    const int t = token % kBlock;
+    const BlockScales& scales = pair.value_scales[block];
+    return ScaleKv<F>(LoadKvCodes<F>(pair.value_codes[block] + t * row_bytes, d),
+                      hn::Set(df, scales.s[t]), hn::Set(df, scales.m[t]));
+  }
+};
+
+// Writes what PlainKeys reads.
+template <KvFormat F>
+void ExpandKeys(const CodedPair& pair, int head_dim, int block, float* HWY_RESTRICT keys) {
+  const CodedKeys<F> coded{pair};
+  for (int d = 0; d < head_dim; ++d) {
+    for (int v = 0; v < kBlockVecs; ++v) {
+      hn::Store(coded.Get(block, d, v), KvTag(), keys + d * kBlock + v * kKvLanes);
+    }
+  }
+}
+
+// Writes what PlainValues reads.
+template <KvFormat F>
+void ExpandValues(const CodedPair& pair, int head_dim, int block, float* HWY_RESTRICT values) {
+  const CodedValues<F> coded{pair, KvCodeBytes(F, head_dim)};
+  for (int t = 0; t < kBlock; ++t) {
+    for (int d = 0; d < head_dim; d += kKvLanes) {
+      hn::Store(coded.Get(block * kBlock + t, d), KvTag(), values + t * head_dim + d);
     }
   }
 }

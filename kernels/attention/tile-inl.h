@@ -33,6 +33,8 @@ inline constexpr int kAccStride = KvPageLayout::kMaxHeadDim;
 inline constexpr int kScoreRows = kKvLanes == 16 ? 12 : (kKvLanes == 8 ? 6 : 3);
 inline constexpr int kScoreBlocks = kKvLanes == 16 ? 2 : 1;
 inline constexpr int kSumRows = kKvLanes == 16 ? 6 : (kKvLanes == 8 ? 6 : 3);
+// Up to this many rows, codes are converted where they are used instead of through memory.
+inline constexpr int kDirectRows = kKvLanes == 4 ? 3 : 4;
 inline constexpr int kSumVecs = kKvLanes == 16 ? 4 : (kKvLanes == 8 ? 2 : 4);
 
 // Tokens [begin, end) of a block that a row sees.
@@ -51,11 +53,31 @@ struct RowStep {
   float rescale[kPairBlocks];  // factor of the sums so far; 1 when the maximum stayed
 };
 
+// Keys and values of a pair of blocks in plain fp32; read-inl.h has the same views of codes.
+struct PlainKeys {
+  const float* keys = nullptr;  // [block][dim][token]
+  int block_stride = 0;
+
+  // Tokens of vector `v` of a block, dimension `d`.
+  HWY_INLINE KvVec Get(int block, int d, int v) const {
+    return hn::Load(KvTag(), keys + block * block_stride + d * kBlock + v * kKvLanes);
+  }
+};
+struct PlainValues {
+  const float* values = nullptr;  // [block][token][dim]
+  int head_dim = 0;
+
+  // Dimensions from `d` on of a token of the pair.
+  HWY_INLINE KvVec Get(int token, int d) const {
+    return hn::Load(KvTag(), values + token * head_dim + d);
+  }
+};
+
 // scores[r][token] = sum over d of q[r][d] * keys[d][token], d ascending, for kRows rows and
 // kBlocks blocks.
-template <int kRows, int kBlocks>
-HWY_INLINE void Scores(const float* HWY_RESTRICT q, const float* HWY_RESTRICT keys,
-                       int block_stride, int head_dim, float* HWY_RESTRICT scores) {
+template <int kRows, int kBlocks, class Keys>
+HWY_INLINE void Scores(const float* HWY_RESTRICT q, const Keys& keys, int first_block, int head_dim,
+                       float* HWY_RESTRICT scores) {
   const KvTag df;
   constexpr int kVecs = kBlocks * kBlockVecs;
   KvVec acc[kRows][kVecs];
@@ -68,8 +90,7 @@ HWY_INLINE void Scores(const float* HWY_RESTRICT q, const float* HWY_RESTRICT ke
     KvVec k[kVecs];
 #pragma GCC unroll 16
     for (int v = 0; v < kVecs; ++v) {
-      k[v] = hn::Load(
-          df, keys + (v / kBlockVecs) * block_stride + d * kBlock + (v % kBlockVecs) * kKvLanes);
+      k[v] = keys.Get(first_block + v / kBlockVecs, d, v % kBlockVecs);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -87,15 +108,15 @@ HWY_INLINE void Scores(const float* HWY_RESTRICT q, const float* HWY_RESTRICT ke
 }
 
 // Scores of `rows` rows and `blocks` blocks, in register tiles of kRows or less.
-template <int kRows>
-HWY_INLINE void ScoreRows(const float* q, const float* keys, int block_stride, int head_dim,
-                          int rows, int blocks, float* scores) {
+template <int kRows, class Keys>
+HWY_INLINE void ScoreRows(const float* q, const Keys& keys, int head_dim, int rows, int blocks,
+                          float* scores) {
   while (rows >= kRows) {
     if (kScoreBlocks == 2 && blocks == 2) {
-      Scores<kRows, kScoreBlocks>(q, keys, block_stride, head_dim, scores);
+      Scores<kRows, kScoreBlocks>(q, keys, 0, head_dim, scores);
     } else {
       for (int b = 0; b < blocks; ++b) {
-        Scores<kRows, 1>(q, keys + b * block_stride, block_stride, head_dim, scores + b * kBlock);
+        Scores<kRows, 1>(q, keys, b, head_dim, scores + b * kBlock);
       }
     }
     q += kRows * kQStride;
@@ -104,7 +125,7 @@ HWY_INLINE void ScoreRows(const float* q, const float* keys, int block_stride, i
   }
   if constexpr (kRows > 1) {
     constexpr int kNext = kRows > 8 ? 8 : (kRows > 4 ? 4 : (kRows > 2 ? 2 : 1));
-    if (rows > 0) ScoreRows<kNext>(q, keys, block_stride, head_dim, rows, blocks, scores);
+    if (rows > 0) ScoreRows<kNext>(q, keys, head_dim, rows, blocks, scores);
   }
 }
 
@@ -145,9 +166,9 @@ HWY_INLINE float SoftmaxBlock(Visible visible, float* HWY_RESTRICT scores, float
 
 // acc[r] = acc[r] * rescale + sum over visible tokens of weight * value, tokens ascending, for
 // kRows rows with the same visible tokens and kVecs vectors of dimensions.
-template <int kRows, int kVecs>
-HWY_INLINE void Sum(const float* HWY_RESTRICT weights, const float* HWY_RESTRICT values,
-                    int head_dim, const RowStep* steps, int blocks, float* HWY_RESTRICT acc) {
+template <int kRows, int kVecs, class Values>
+HWY_INLINE void Sum(const float* HWY_RESTRICT weights, const Values& values, int first_dim,
+                    const RowStep* steps, int blocks, float* HWY_RESTRICT acc) {
   const KvTag df;
   KvVec a[kRows][kVecs];
 #pragma GCC unroll 16
@@ -172,7 +193,7 @@ HWY_INLINE void Sum(const float* HWY_RESTRICT weights, const float* HWY_RESTRICT
     for (int t = b * kBlock + visible.begin; t < b * kBlock + visible.end; ++t) {
       KvVec x[kVecs];
 #pragma GCC unroll 16
-      for (int v = 0; v < kVecs; ++v) x[v] = hn::Load(df, values + t * head_dim + v * kKvLanes);
+      for (int v = 0; v < kVecs; ++v) x[v] = values.Get(t, first_dim + v * kKvLanes);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const KvVec w = hn::Set(df, weights[r * kPairTokens + t]);
@@ -188,21 +209,19 @@ HWY_INLINE void Sum(const float* HWY_RESTRICT weights, const float* HWY_RESTRICT
   }
 }
 
-template <int kRows>
-HWY_INLINE void SumDims(const float* weights, const float* values, int head_dim,
+template <int kRows, class Values>
+HWY_INLINE void SumDims(const float* weights, const Values& values, int head_dim,
                         const RowStep* steps, int blocks, float* acc) {
   int d = 0;
   for (; d + kSumVecs * kKvLanes <= head_dim; d += kSumVecs * kKvLanes) {
-    Sum<kRows, kSumVecs>(weights, values + d, head_dim, steps, blocks, acc + d);
+    Sum<kRows, kSumVecs>(weights, values, d, steps, blocks, acc + d);
   }
-  for (; d < head_dim; d += kKvLanes) {
-    Sum<kRows, 1>(weights, values + d, head_dim, steps, blocks, acc + d);
-  }
+  for (; d < head_dim; d += kKvLanes) Sum<kRows, 1>(weights, values, d, steps, blocks, acc + d);
 }
 
 // Rows that see the same tokens go through a register tile together, others one by one.
-template <int kRows>
-HWY_INLINE void SumRows(const float* weights, const float* values, int head_dim,
+template <int kRows, class Values>
+HWY_INLINE void SumRows(const float* weights, const Values& values, int head_dim,
                         const RowStep* steps, int blocks, int rows, float* acc) {
   while (rows >= kRows) {
     bool same = true;

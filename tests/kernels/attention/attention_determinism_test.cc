@@ -18,13 +18,13 @@ std::vector<std::pair<int, int>> Chunks(int tokens, int size) {
 
 TEST(AttentionDeterminismTest, ChunkingAndPartsDoNotShow) {
   for (const KvFormats formats : kAllFormatPairs) {
-    AttentionCase c({.head_dim = 80, .formats = formats}, 150);
+    AttentionCase c({.head_dim = 80, .formats = formats}, 100);
     ForEachTarget([&] {
       SCOPED_TRACE(KvFormatsName(formats));
-      const auto whole = c.Run({{0, 150}}, 1);
-      for (const int size : {1, 2, 7, 16, 33, 149}) {
-        for (const int parts : {1, 2, 5}) {
-          ASSERT_TRUE(SameBits(c.Run(Chunks(150, size), parts), whole)) << size << " " << parts;
+      const auto whole = c.Run({{0, 100}}, 1);
+      for (const int size : {1, 2, 7, 33, 99}) {
+        for (const int parts : {1, 3}) {
+          ASSERT_TRUE(SameBits(c.Run(Chunks(100, size), parts), whole)) << size << " " << parts;
         }
       }
     });
@@ -94,7 +94,7 @@ TEST(AttentionDeterminismTest, RandomBatches) {
                   tokens);
   ForEachTarget([&] {
     const auto whole = c.Run({{0, tokens}}, 1);
-    for (int round = 0; round < 20; ++round) {
+    for (int round = 0; round < 8; ++round) {
       std::vector<std::pair<int, int>> chunks;
       std::vector<float> expected;
       for (int i = 0; i < 6; ++i) {
