@@ -53,19 +53,17 @@ struct W4A16Kernel {
   template <int kRows, int kPanels>
   static HWY_NOINLINE void Tile(const GemmParams& p, int64_t row, int64_t panel) {
     constexpr int kWide = kPanels * kVectors;
-    const DF df;
     HWY_ALIGN float totals[kRows * kWide * kLanes] = {};  // registers hold the group's sums
     for (int64_t j = 0; j < p.w->groups(); ++j) {
       VF acc[kRows][kWide];
       SumGroup<kRows, kPanels>(p, row, panel, j, acc);
-      BATON_UNROLL for (int v = 0; v < kWide; ++v) {
-        const VF scale =
-            LoadScales(p.w->scales(panel + v / kVectors), p.w->scale_type(), j, v % kVectors);
-        BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          float* at = totals + (r * kWide + v) * kLanes;
-          hn::Store(hn::MulAdd(acc[r][v], scale, hn::Load(df, at)), df, at);
+      HWY_ALIGN float sums[kRows * kWide * kLanes];
+      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+        BATON_UNROLL for (int v = 0; v < kWide; ++v) {
+          hn::Store(acc[r][v], DF(), sums + (r * kWide + v) * kLanes);
         }
       }
+      AddScaled(*p.w, kRows, {panel, panel + kPanels}, j, sums, totals);
     }
     WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }

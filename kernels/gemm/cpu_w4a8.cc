@@ -20,20 +20,18 @@ struct W4A8Kernel {
   template <int kRows, int kPanels>
   static HWY_NOINLINE void Tile(const GemmParams& p, int64_t row, int64_t panel) {
     constexpr int kWide = kPanels * kVectors;
-    const DF df;
     HWY_ALIGN float totals[kRows * kWide * kLanes] = {};  // registers hold the group's sums
     for (int64_t j = 0; j < p.w->groups(); ++j) {
       VI acc[kRows][kWide];
       StartGroup<kRows, kPanels>(p, row, panel, j, acc);
       SumGroup<kRows, kPanels>(p, row, panel, j, acc);
-      BATON_UNROLL for (int v = 0; v < kWide; ++v) {
-        const VF scale =
-            LoadScales(p.w->scales(panel + v / kVectors), p.w->scale_type(), j, v % kVectors);
-        BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-          float* at = totals + (r * kWide + v) * kLanes;
-          hn::Store(hn::MulAdd(hn::ConvertTo(df, acc[r][v]), scale, hn::Load(df, at)), df, at);
+      HWY_ALIGN int32_t sums[kRows * kWide * kLanes];
+      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+        BATON_UNROLL for (int v = 0; v < kWide; ++v) {
+          hn::Store(acc[r][v], DI(), sums + (r * kWide + v) * kLanes);
         }
       }
+      AddScaled(*p.w, kRows, {panel, panel + kPanels}, j, sums, totals);
     }
     WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }

@@ -45,15 +45,14 @@ struct W8A8Kernel {
         BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = Dot8(acc[r][v], b[v], x);
       }
     }
-    HWY_ALIGN float totals[kRows * kWide * kLanes];
-    BATON_UNROLL for (int v = 0; v < kWide; ++v) {
-      const VF scale =
-          LoadScales(p.w->scales(panel + v / kVectors), p.w->scale_type(), 0, v % kVectors);
-      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
-        hn::Store(hn::Mul(hn::ConvertTo(DF(), acc[r][v]), scale), DF(),
-                  totals + (r * kWide + v) * kLanes);
+    HWY_ALIGN int32_t sums[kRows * kWide * kLanes];
+    BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+      BATON_UNROLL for (int v = 0; v < kWide; ++v) {
+        hn::Store(acc[r][v], di, sums + (r * kWide + v) * kLanes);
       }
     }
+    HWY_ALIGN float totals[kRows * kWide * kLanes] = {};
+    AddScaled(*p.w, kRows, {panel, panel + kPanels}, 0, sums, totals);
     WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }
 };

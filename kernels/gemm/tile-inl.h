@@ -142,6 +142,30 @@ HWY_INLINE VF LoadScales(const uint8_t* panel_scales, ScalarType type, int64_t g
   return hn::LoadU(df, reinterpret_cast<const float*>(panel_scales) + at);
 }
 
+HWY_INLINE VF ToFloat(VF x) { return x; }
+HWY_INLINE VF ToFloat(VI x) { return hn::ConvertTo(DF(), x); }
+
+// totals += scale of group `group` · sums, both [rows][panels · kPanel]. Not inlined, and fed
+// through memory: code that uses a tile's accumulators after its inner loop makes the compiler keep
+// them in memory within the loop.
+template <typename T>
+HWY_NOINLINE void AddScaled(const PackedWeight& w, int64_t rows, Range panels, int64_t group,
+                            const T* sums, float* totals) {
+  const DF df;
+  const hn::Rebind<T, DF> d;
+  const int64_t width = panels.size() * kPanel;
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+    for (int v = 0; v < kVectors; ++v) {
+      const VF scale = LoadScales(w.scales(panel), w.scale_type(), group, v);
+      const int64_t first = (panel - panels.begin) * kPanel + v * kLanes;
+      for (int64_t at = first; at < rows * width; at += width) {
+        const VF sum = ToFloat(hn::Load(d, sums + at));
+        hn::Store(hn::MulAdd(sum, scale, hn::Load(df, totals + at)), df, totals + at);
+      }
+    }
+  }
+}
+
 // Vector `v` of the zero points of one panel and group.
 HWY_INLINE VI LoadZeros(const uint8_t* panel_zeros, int64_t group, int v) {
   const hn::Rebind<uint8_t, DI> d8;
