@@ -98,6 +98,7 @@ absl::StatusOr<WorkerPair> LiveRequest::Pick(const PairQuery& query) {
 void LiveRequest::Requeue() { hooks_.requeued(*this); }
 
 void LiveRequest::Deliver(v1::GenerateResponse response) {
+  if (response.has_complete()) hooks_.completed(response.complete());
   // A client that went away is told by the end of its stream.
   if (client_ != nullptr) client_->Send(std::move(response)).IgnoreError();
 }

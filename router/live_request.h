@@ -26,10 +26,11 @@ class LiveRequest : private WorkerLegs, private RequestOwner {
     StreamOpener<v1::PrefillRequest, v1::PrefillResponse> prefill;
     StreamOpener<v1::DecodeRequest, v1::DecodeResponse> decode;
   };
-  // What a request tells the router; both are called from within the request's methods and must
-  // not call back.
+  // What a request tells the router; called from within the request's methods: they must not call
+  // back.
   struct Hooks {
     std::function<void(LiveRequest&)> requeued;
+    std::function<void(const v1::Complete&)> completed;
     std::function<void(LiveRequest&, const absl::Status&)> settled;
   };
   struct Init {

@@ -13,7 +13,8 @@ constexpr Duration kSweepPeriod = std::chrono::milliseconds(100);
 }  // namespace
 
 Router::Router(Config config, Clock& clock, Mailbox& mailbox, Logger& logger,
-               const TextCodec* codec, const RoutingPolicy& policy, LiveRequest::Openers openers)
+               const TextCodec* codec, const RoutingPolicy& policy, MetricRegistry& metrics,
+               LiveRequest::Openers openers)
     : config_(std::move(config)),
       clock_(clock),
       mailbox_(mailbox),
@@ -21,6 +22,7 @@ Router::Router(Config config, Clock& clock, Mailbox& mailbox, Logger& logger,
       codec_(codec),
       openers_(std::move(openers)),
       hooks_{.requeued = [this](LiveRequest& request) { queue_.insert(request.number()); },
+             .completed = [this](const v1::Complete& complete) { metrics_.Completed(complete); },
              .settled = [this](LiveRequest& request,
                                const absl::Status& status) { OnSettled(request, status); }},
       registry_(
@@ -28,7 +30,8 @@ Router::Router(Config config, Clock& clock, Mailbox& mailbox, Logger& logger,
           [this](const v1::WorkerDescriptor& descriptor) { return AdmitWorker(descriptor); },
           [this] { dispatch_due_ = true; }),
       pairing_(registry_.membership(), policy),
-      rng_(config_.seed) {}
+      rng_(config_.seed),
+      metrics_(metrics) {}
 
 StreamAcceptor<v1::GenerateResponse, v1::GenerateRequest> Router::GenerateAcceptor() {
   return [this](std::shared_ptr<ClientStream> stream, TimePoint deadline) {
@@ -60,6 +63,7 @@ void Router::OnClientEvent(Call& call, StreamEvent<v1::GenerateRequest> event) {
   const absl::Status admitted = Admit(call, std::get<v1::GenerateRequest>(event));
   if (admitted.ok()) return;
   ++stats_.refused;
+  metrics_.Ended(admitted);
   call.stream->Close(admitted);
   call.stream.reset();
 }
@@ -167,6 +171,8 @@ void Router::OnSettled(LiveRequest& request, const absl::Status& status) {
   ++(status.ok() ? stats_.completed : stats_.failed);
   stats_.retries += request.flow().retries();
   stats_.tokens += request.flow().delivered_tokens();
+  metrics_.Ended(status);
+  metrics_.Settled(request.flow().retries(), request.flow().delivered_tokens(), status);
   logger_.Log(status.ok() ? LogLevel::kDebug : LogLevel::kInfo, "request_ended",
               {{"request", request.id()},
                {"attempt", request.flow().attempt()},
@@ -202,12 +208,9 @@ void Router::Sweep(TimePoint now) {
     for (auto& [number, request] : requests_) request->WorkerLost(key);
   }
   for (uint64_t number : ending_) requests_.at(number)->Tick(now);
-  if (now >= drain_deadline_) {
-    while (!ids_.empty()) {
-      requests_.at(deadlines_.begin()->second)
-          ->Cancel(v1::CANCEL_REASON_FAILED, Unavailable("the router shut down"));
-    }
-  }
+  metrics_.SetLoad(ids_.size(), queue_.size());
+  metrics_.SetWorkers(registry_.membership().Snapshot());
+  if (now >= drain_deadline_) CancelAll();
   dispatch_due_ = true;
 }
 
@@ -224,6 +227,19 @@ void Router::DispatchQueue() {
 void Router::Drain(TimePoint deadline) {
   draining_ = true;
   drain_deadline_ = std::min(drain_deadline_, deadline);
+}
+
+void Router::CancelAll() {
+  while (!ids_.empty()) {
+    requests_.at(deadlines_.begin()->second)
+        ->Cancel(v1::CANCEL_REASON_FAILED, Unavailable("the router shut down"));
+  }
+}
+
+void Router::Close() {
+  draining_ = true;
+  CancelAll();
+  registry_.Close(Unavailable("the router shut down"));
 }
 
 }  // namespace baton

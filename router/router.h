@@ -16,10 +16,12 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mailbox.h"
+#include "common/metrics/registry.h"
 #include "router/live_request.h"
 #include "router/model_info.h"
 #include "router/pairing.h"
 #include "router/registry_desk.h"
+#include "router/router_metrics.h"
 #include "router/routing_policy.h"
 #include "router/text_codec.h"
 #include "router/validation.h"
@@ -56,7 +58,7 @@ class Router {
   };
   // `codec` may be null: then only token ids come in and no text goes out.
   Router(Config config, Clock& clock, Mailbox& mailbox, Logger& logger, const TextCodec* codec,
-         const RoutingPolicy& policy, LiveRequest::Openers openers);
+         const RoutingPolicy& policy, MetricRegistry& metrics, LiveRequest::Openers openers);
 
   // Thread-safe; streams must not outlive the router.
   StreamAcceptor<v1::GenerateResponse, v1::GenerateRequest> GenerateAcceptor();
@@ -73,6 +75,8 @@ class Router {
   void Tick();
   // Refuses new requests; those that are left at `deadline` end with UNAVAILABLE.
   void Drain(TimePoint deadline);
+  // Ends what is left, the registry's streams too. After the mailbox stopped.
+  void Close();
   // A pair of workers could take a request.
   bool ready();
   // No request and no stream to a worker is left.
@@ -93,6 +97,7 @@ class Router {
   void DispatchQueue();
   void ExpireDeadlines(TimePoint now);
   void Sweep(TimePoint now);
+  void CancelAll();
   absl::Status AdmitWorker(const v1::WorkerDescriptor& descriptor) const;
   void OnSettled(LiveRequest& request, const absl::Status& status);
 
@@ -107,6 +112,7 @@ class Router {
   Pairing pairing_;
   std::mt19937_64 rng_;
   RouterStats stats_;
+  RouterMetrics metrics_;
 
   uint64_t next_number_ = 1;
   std::map<uint64_t, std::unique_ptr<LiveRequest>>

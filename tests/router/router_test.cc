@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/base/pushback.h"
+#include "common/metrics/names.h"
 #include "common/stream/in_process.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/router/fake_codec.h"
@@ -47,7 +48,7 @@ class RouterTest : public ::testing::Test {
     config.model.name = "m";
     config.max_queue = 2;
     router_ = std::make_unique<Router>(
-        std::move(config), clock_, mailbox_, logger_, &codec_, *policy_,
+        std::move(config), clock_, mailbox_, logger_, &codec_, *policy_, metrics_,
         LiveRequest::Openers{[this](const std::string& endpoint, TimePoint deadline, auto sink) {
                                return prefill_.Open(endpoint, deadline, std::move(sink));
                              },
@@ -164,6 +165,7 @@ class RouterTest : public ::testing::Test {
   Mailbox mailbox_{clock_};
   Logger logger_{Logger::Config{.level = LogLevel::kError}};
   const FakeCodec codec_;
+  MetricRegistry metrics_;
   const std::unique_ptr<RoutingPolicy> policy_ = *MakeRoutingPolicy("round_robin", 0);
   InProcessLanes lanes_{InProcessLanes::Mode::kStepped};
   InProcessService<v1::GenerateRequest, v1::GenerateResponse> generate_{lanes_};
@@ -194,6 +196,8 @@ TEST_F(RouterTest, ServesARequestAndKeepsNothing) {
   EXPECT_TRUE(router_->idle());
   EXPECT_EQ(router_->stats().completed, 1u);
   EXPECT_EQ(router_->stats().tokens, 2u);
+  EXPECT_EQ(metrics_.GetCounter(metric::kRequests, {{"code", "OK"}}).value(), 1u);
+  EXPECT_EQ(metrics_.GetCounter(metric::kGeneratedTokens).value(), 2u);
 }
 
 TEST_F(RouterTest, WithoutWorkersRequestsAreRefused) {
