@@ -145,12 +145,10 @@ HWY_INLINE VF LoadScales(const uint8_t* panel_scales, ScalarType type, int64_t g
 HWY_INLINE VF ToFloat(VF x) { return x; }
 HWY_INLINE VF ToFloat(VI x) { return hn::ConvertTo(DF(), x); }
 
-// totals += scale of group `group` · sums, both [rows][panels · kPanel]. Not inlined, and fed
-// through memory: code that uses a tile's accumulators after its inner loop makes the compiler keep
-// them in memory within the loop.
+// totals += scale of group `group` · sums, both [rows][panels · kPanel].
 template <typename T>
-HWY_NOINLINE void AddScaled(const PackedWeight& w, int64_t rows, Range panels, int64_t group,
-                            const T* sums, float* totals) {
+HWY_INLINE void AddScaledInline(const PackedWeight& w, int64_t rows, Range panels, int64_t group,
+                                const T* sums, float* totals) {
   const DF df;
   const hn::Rebind<T, DF> d;
   const int64_t width = panels.size() * kPanel;
@@ -163,6 +161,24 @@ HWY_NOINLINE void AddScaled(const PackedWeight& w, int64_t rows, Range panels, i
         hn::Store(hn::MulAdd(sum, scale, hn::Load(df, totals + at)), df, totals + at);
       }
     }
+  }
+}
+template <typename T>
+HWY_NOINLINE void AddScaledCall(const PackedWeight& w, int64_t rows, Range panels, int64_t group,
+                                const T* sums, float* totals) {
+  AddScaledInline(w, rows, panels, group, sums, totals);
+}
+
+// A tile of many rows fills the registers, and code that uses its accumulators after the inner loop
+// makes the compiler keep them in memory within the loop: hence the call. A single row has
+// registers to spare, and its call would cost as much as a short group.
+template <int kRows, typename T>
+HWY_INLINE void AddScaled(const PackedWeight& w, Range panels, int64_t group, const T* sums,
+                          float* totals) {
+  if constexpr (kRows == 1) {
+    AddScaledInline(w, kRows, panels, group, sums, totals);
+  } else {
+    AddScaledCall(w, kRows, panels, group, sums, totals);
   }
 }
 
