@@ -70,12 +70,12 @@ TEST(AttentionDeterminismTest, DecodeEqualsPrefill) {
 
 TEST(AttentionDeterminismTest, WindowAndSpans) {
   const int tokens = kAttentionSpanTokens + 200;
-  for (const int window : {0, 300, 1100}) {
+  for (const int window : {0, 1100}) {
     AttentionCase c(
         {.q_heads = 2, .kv_heads = 1, .head_dim = 16, .page_tokens = 64, .window = window}, tokens);
     ForEachTarget([&] {
       const auto whole = c.Run({{0, tokens}}, 1);
-      for (const int size : {1, 100, 1000}) {
+      for (const int size : {1, 1000}) {
         ASSERT_TRUE(SameBits(c.Run(Chunks(tokens, size), 2), whole)) << window << " " << size;
       }
     });
