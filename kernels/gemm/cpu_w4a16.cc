@@ -63,7 +63,7 @@ struct W4A16Kernel {
           hn::Store(acc[r][v], DF(), sums + (r * kWide + v) * kLanes);
         }
       }
-      AddScaled<kRows>(*p.w, {panel, panel + kPanels}, j, sums, totals);
+      AddScaled<kRows, kPanels>(*p.w, panel, j, sums, totals);
     }
     WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }

@@ -31,7 +31,7 @@ struct W4A8Kernel {
           hn::Store(acc[r][v], DI(), sums + (r * kWide + v) * kLanes);
         }
       }
-      AddScaled<kRows>(*p.w, {panel, panel + kPanels}, j, sums, totals);
+      AddScaled<kRows, kPanels>(*p.w, panel, j, sums, totals);
     }
     WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }

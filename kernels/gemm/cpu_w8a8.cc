@@ -52,7 +52,7 @@ struct W8A8Kernel {
       }
     }
     HWY_ALIGN float totals[kRows * kWide * kLanes] = {};
-    AddScaled<kRows>(*p.w, {panel, panel + kPanels}, 0, sums, totals);
+    AddScaled<kRows, kPanels>(*p.w, panel, 0, sums, totals);
     WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }
 };

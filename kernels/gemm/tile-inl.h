@@ -145,40 +145,39 @@ HWY_INLINE VF LoadScales(const uint8_t* panel_scales, ScalarType type, int64_t g
 HWY_INLINE VF ToFloat(VF x) { return x; }
 HWY_INLINE VF ToFloat(VI x) { return hn::ConvertTo(DF(), x); }
 
-// totals += scale of group `group` · sums, both [rows][panels · kPanel].
-template <typename T>
-HWY_INLINE void AddScaledInline(const PackedWeight& w, int64_t rows, Range panels, int64_t group,
-                                const T* sums, float* totals) {
+// totals += scale of group `group` · sums, both [kRows][kPanels · kPanel].
+template <int kRows, int kPanels, typename T>
+HWY_INLINE void AddScaledInline(const PackedWeight& w, int64_t panel, int64_t group, const T* sums,
+                                float* totals) {
   const DF df;
   const hn::Rebind<T, DF> d;
-  const int64_t width = panels.size() * kPanel;
-  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+  for (int i = 0; i < kPanels; ++i) {
     for (int v = 0; v < kVectors; ++v) {
-      const VF scale = LoadScales(w.scales(panel), w.scale_type(), group, v);
-      const int64_t first = (panel - panels.begin) * kPanel + v * kLanes;
-      for (int64_t at = first; at < rows * width; at += width) {
+      const VF scale = LoadScales(w.scales(panel + i), w.scale_type(), group, v);
+      BATON_UNROLL for (int r = 0; r < kRows; ++r) {
+        const int at = (r * kPanels + i) * kPanel + v * kLanes;
         const VF sum = ToFloat(hn::Load(d, sums + at));
         hn::Store(hn::MulAdd(sum, scale, hn::Load(df, totals + at)), df, totals + at);
       }
     }
   }
 }
-template <typename T>
-HWY_NOINLINE void AddScaledCall(const PackedWeight& w, int64_t rows, Range panels, int64_t group,
-                                const T* sums, float* totals) {
-  AddScaledInline(w, rows, panels, group, sums, totals);
+template <int kRows, int kPanels, typename T>
+HWY_NOINLINE void AddScaledCall(const PackedWeight& w, int64_t panel, int64_t group, const T* sums,
+                                float* totals) {
+  AddScaledInline<kRows, kPanels>(w, panel, group, sums, totals);
 }
 
 // A tile of many rows fills the registers, and code that uses its accumulators after the inner loop
 // makes the compiler keep them in memory within the loop: hence the call. A single row has
 // registers to spare, and its call would cost as much as a short group.
-template <int kRows, typename T>
-HWY_INLINE void AddScaled(const PackedWeight& w, Range panels, int64_t group, const T* sums,
+template <int kRows, int kPanels, typename T>
+HWY_INLINE void AddScaled(const PackedWeight& w, int64_t panel, int64_t group, const T* sums,
                           float* totals) {
   if constexpr (kRows == 1) {
-    AddScaledInline(w, kRows, panels, group, sums, totals);
+    AddScaledInline<kRows, kPanels>(w, panel, group, sums, totals);
   } else {
-    AddScaledCall(w, kRows, panels, group, sums, totals);
+    AddScaledCall<kRows, kPanels>(w, panel, group, sums, totals);
   }
 }
 
