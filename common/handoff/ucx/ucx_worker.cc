@@ -8,13 +8,10 @@
 namespace baton::ucx {
 namespace {
 
-// Error handling drops shared memory from the path unless the shared memory transports are told to
-// offer it too. Builds differ in which of these names they know.
-constexpr const char* kErrorHandling[] = {"MM_ERROR_HANDLING", "POSIX_ERROR_HANDLING",
-                                          "SYSV_ERROR_HANDLING", "CMA_ERROR_HANDLING"};
-
 absl::Status Apply(const UcxWorker::Config& config, ucp_config_t* settings) {
-  for (const char* name : kErrorHandling) (void)ucp_config_modify(settings, name, "y");
+  // Error handling per peer drops shared memory from the path unless told to keep it. A build
+  // without this name has no shared memory to keep.
+  (void)ucp_config_modify(settings, "MM_ERROR_HANDLING", "y");
   const auto millis =
       std::chrono::ceil<std::chrono::milliseconds>(config.keepalive_interval).count();
   // A dead peer on shared memory is noticed by keepalive only.

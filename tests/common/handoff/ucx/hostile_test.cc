@@ -14,7 +14,15 @@ class Hostile {
   explicit Hostile(const std::string& endpoint)
       : worker_(*UcxWorker::Create({std::chrono::seconds(2), {}})),
         endpoint_(*UcxEndpoint::Connect(worker_->handle(), *SocketAddress::Resolve(endpoint),
-                                        &attention_)) {}
+                                        &attention_)) {
+    ucp_am_handler_param_t welcome{};
+    welcome.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB;
+    welcome.id = static_cast<unsigned>(MessageId::kWelcome);
+    welcome.cb = [](void*, const void*, size_t, void*, size_t, const ucp_am_recv_param_t*) {
+      return UCS_OK;
+    };
+    EXPECT_EQ(ucp_worker_set_am_recv_handler(worker_->handle(), &welcome), UCS_OK);
+  }
   ~Hostile() { worker_->DestroyWorker(); }
 
   void SendHeader(MessageId id, std::string header) {
