@@ -61,7 +61,8 @@ class Incoming {
   // Looks at marks and deadlines; to be called when attention was set and now and then.
   void Tend();
   void CloseAll();
-  bool empty() const { return peers_.empty() && leaving_.empty(); }
+  // UCX has let go of every peer, though maybe not of every landing.
+  bool all_closed() const { return peers_.empty(); }
   bool waits_for_hello() const;  // a deadline is running
   // After the worker is gone: settles what UCX never completed.
   void SettleAll();

@@ -141,6 +141,13 @@ void Outgoing::Tend() {
   }
 }
 
+bool Outgoing::all_closed() const {
+  for (const auto& [id, link] : links_) {
+    if (!link->endpoint->closed()) return false;
+  }
+  return true;
+}
+
 bool Outgoing::connecting() const {
   for (const auto& [id, link] : links_) {
     if (link->state == State::kConnecting) return true;

@@ -41,7 +41,8 @@ class Outgoing {
   // Looks at marks and deadlines; to be called when attention was set and now and then.
   void Tend();
   void DisconnectAll();
-  bool empty() const { return links_.empty(); }
+  // UCX has let go of every connection, though maybe not of every send.
+  bool all_closed() const;
   bool connecting() const;  // a deadline is running
   // After the worker is gone: settles what UCX never completed.
   void SettleAll();

@@ -126,7 +126,7 @@ void UcxCore::ShutDown() {
   outgoing_->DisconnectAll();
   attention_ = true;
   const TimePoint limit = clock_.Now() + kShutDownLimit;
-  while (!(incoming_->empty() && outgoing_->empty()) && clock_.Now() < limit) {
+  while (!(incoming_->all_closed() && outgoing_->all_closed()) && clock_.Now() < limit) {
     if (!Step()) Rest();
   }
   worker_->DestroyWorker();

@@ -23,15 +23,23 @@ class Hostile {
     };
     EXPECT_EQ(ucp_worker_set_am_recv_handler(worker_->handle(), &welcome), UCS_OK);
   }
-  ~Hostile() { worker_->DestroyWorker(); }
+  ~Hostile() {
+    endpoint_->StartClose();
+    const TimePoint limit = RealClock().Now() + std::chrono::seconds(30);
+    while (!endpoint_->closed() && RealClock().Now() < limit) {
+      ucp_worker_progress(worker_->handle());
+    }
+    worker_->DestroyWorker();
+  }
 
   void SendHeader(MessageId id, std::string header) {
     endpoint_->SendHeader(static_cast<unsigned>(id), std::move(header));
   }
   void SendSlab(size_t header_bytes, size_t payload_bytes, unsigned flags) {
     ucp_request_param_t param{};
-    param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+    param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK;
     param.flags = flags;
+    param.cb.send = [](void* request, ucs_status_t, void*) { ucp_request_free(request); };
     ucp_am_send_nbx(endpoint_->handle(), static_cast<unsigned>(MessageId::kSlab), header_.data(),
                     header_bytes, payload_.data(), payload_bytes, &param);
   }
