@@ -37,6 +37,8 @@ struct PrefillJob {
   int cached_tokens = 0;             // not computed here
   const TimePoint arrived;
   TimePoint computing_since;  // start of the first step
+  TimePoint computed_at;      // end of the last one
+  TimePoint opened;           // the present attempt's Open
   Duration pack_time{0};      // of attempts that have ended
 };
 

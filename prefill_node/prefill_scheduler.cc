@@ -9,9 +9,11 @@
 namespace baton {
 
 PrefillScheduler::PrefillScheduler(Config config, ModelRunner& runner, Executor& executor,
-                                   Mailbox& mailbox, Clock& clock, Events events)
+                                   Mailbox& mailbox, Clock& clock, PrefillMetrics& metrics,
+                                   Events events)
     : config_(std::move(config)),
       clock_(clock),
+      metrics_(metrics),
       events_(std::move(events)),
       pool_({.page_count = runner.kv().page_count,
              .page_tokens = runner.kv().page_tokens,
@@ -44,13 +46,22 @@ void PrefillScheduler::Schedule() {
     entries.push_back(MakeStepEntry(job.key, job.sequence, count, job.pages));
     if (job.forced) entries.back().sample = false;
   }
-  if (!entries.empty()) steps_.Start(std::move(entries));
+  if (!entries.empty()) StartStep(std::move(entries));
   for (SequenceKey key : plan.admit) {
     const auto found = jobs_.find(key);
     if (found != jobs_.end() && found->second->cached_tokens > 0) {
       events_.progressed(*found->second, std::nullopt);
     }
   }
+}
+
+void PrefillScheduler::StartStep(std::vector<StepEntry> entries) {
+  size_t tokens = 0;
+  for (const StepEntry& entry : entries) tokens += entry.tokens.size();
+  metrics_.batch_size.Observe(static_cast<double>(entries.size()));
+  metrics_.batch_tokens.Observe(static_cast<double>(tokens));
+  step_started_ = clock_.Now();
+  steps_.Start(std::move(entries));
 }
 
 int PrefillScheduler::waiting() const {
@@ -154,6 +165,7 @@ PrefixScope PrefillScheduler::ScopeOf(const PrefillJob& job) const {
 }
 
 void PrefillScheduler::OnStep(absl::StatusOr<std::vector<StepOutcome>> outcomes) {
+  metrics_.step_time.Observe(Seconds(clock_.Now() - step_started_));
   if (!outcomes.ok()) return events_.device_failed(Annotate(outcomes.status(), "step"));
   for (StepOutcome& outcome : *outcomes) {
     const auto found = jobs_.find(outcome.key);

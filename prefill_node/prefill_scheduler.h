@@ -14,6 +14,7 @@
 #include "common/kv/page_pool.h"
 #include "prefill_node/page_reclaim.h"
 #include "prefill_node/prefill_job.h"
+#include "prefill_node/prefill_metrics.h"
 #include "prefill_node/prefill_policy.h"
 
 namespace baton {
@@ -42,7 +43,7 @@ class PrefillScheduler {
   };
 
   PrefillScheduler(Config config, ModelRunner& runner, Executor& executor, Mailbox& mailbox,
-                   Clock& clock, Events events);
+                   Clock& clock, PrefillMetrics& metrics, Events events);
 
   void Add(PrefillJob& job) { jobs_.emplace(job.key, &job); }
   // Gives the job's pages up; a step in flight keeps them until it ends.
@@ -72,16 +73,19 @@ class PrefillScheduler {
   EngineSnapshot Snapshot(const std::vector<PrefillJob*>& waiting);
   // Displaces others when the first in line needs more than `available` pages.
   void MakeRoom(int available);
+  void StartStep(std::vector<StepEntry> entries);
   bool TakePages(PrefillJob& job);
   PrefixScope ScopeOf(const PrefillJob& job) const;
   void OnStep(absl::StatusOr<std::vector<StepOutcome>> outcomes);
 
   const Config config_;
   Clock& clock_;
+  PrefillMetrics& metrics_;
   const Events events_;
   const PrefillPolicy policy_;
   PagePool pool_;
   StepLoop steps_;
+  TimePoint step_started_;
   std::map<SequenceKey, PrefillJob*> jobs_;
 };
 

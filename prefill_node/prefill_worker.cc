@@ -1,9 +1,11 @@
 #include "prefill_node/prefill_worker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/check.h"
 #include "common/base/status.h"
+#include "prefill_node/responses.h"
 
 namespace baton {
 namespace {
@@ -67,6 +69,7 @@ PrefillWorker::PrefillWorker(Config config, Collaborators& collaborators)
       mailbox_(collaborators.mailbox),
       clock_(collaborators.clock),
       logger_(collaborators.logger),
+      metrics_(collaborators.metrics),
       admission_{.request = config_.limits,
                  .self = Incarnation(config_.self.incarnation()),
                  .page_tokens = collaborators.runner.kv().page_tokens,
@@ -76,7 +79,7 @@ PrefillWorker::PrefillWorker(Config config, Collaborators& collaborators)
                   .max_batch = config_.max_batch,
                   .prefix_cache = config_.prefix_cache},
                  collaborators.runner, collaborators.executor, collaborators.mailbox,
-                 collaborators.clock, SchedulerEvents()),
+                 collaborators.clock, metrics_, SchedulerEvents()),
       leases_(config_.lease) {}
 
 // Sessions hold pages: they go before the scheduler and its pool.
@@ -163,7 +166,6 @@ void PrefillWorker::OnStreamEvent(SessionId id, const StreamEvent<v1::PrefillReq
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;  // ended by this side
   if (std::holds_alternative<StreamClosed>(event)) {
-    ++stats_.cancelled;
     return End(id, Cancelled("the router went away"), v1::ABORT_REASON_CANCELLED);
   }
   const auto& message = std::get<v1::PrefillRequest>(event);
@@ -182,7 +184,6 @@ void PrefillWorker::OnStreamEvent(SessionId id, const StreamEvent<v1::PrefillReq
       break;
   }
   if (status.ok()) return;
-  ++stats_.rejected;
   End(id, status, v1::ABORT_REASON_CANCELLED);
 }
 
@@ -203,12 +204,9 @@ absl::Status PrefillWorker::OnStart(SessionId id, const v1::PrefillStart& start)
   session.job = std::make_unique<PrefillJob>(id, std::move(task), clock_.Now());
   PrefillJob& job = *session.job;
   by_transfer_.emplace(job.id, id);
-  ++stats_.accepted;
-  stats_.prompt_tokens += job.sequence.prompt_tokens();
+  metrics_.prompt_tokens.Add(job.sequence.prompt_tokens());
   scheduler_.Add(job);
-  v1::PrefillResponse response;
-  response.mutable_started()->set_attempt(job.attempt);
-  (void)session.stream->Send(std::move(response));
+  Tell(job, StartedResponse(job));
   if (job.decode) Attach(job);
   return absl::OkStatus();
 }
@@ -222,7 +220,6 @@ absl::Status PrefillWorker::OnRebind(Session& session, const v1::PrefillRebind& 
   if (task.attempt <= job.attempt) {
     return InvalidArgument("rebind.attempt: {}, expected more than {}", task.attempt, job.attempt);
   }
-  ++stats_.rebound;
   Detach(job, v1::ABORT_REASON_REBOUND);
   job.attempt = task.attempt;
   job.decode = std::move(task.decode);
@@ -233,12 +230,11 @@ absl::Status PrefillWorker::OnRebind(Session& session, const v1::PrefillRebind& 
   }
   Attach(job);
   // The router drops what carries a former attempt.
-  if (announce) ReportFirstToken(job);
+  if (announce) Tell(job, FirstTokenResponse(job));
   return absl::OkStatus();
 }
 
 void PrefillWorker::OnCancel(SessionId id, v1::CancelReason reason) {
-  ++stats_.cancelled;
   End(id, StatusOf(reason),
       reason == v1::CANCEL_REASON_FINISHED ? v1::ABORT_REASON_FINISHED
                                            : v1::ABORT_REASON_CANCELLED);
@@ -246,6 +242,7 @@ void PrefillWorker::OnCancel(SessionId id, v1::CancelReason reason) {
 
 void PrefillWorker::OnProgress(PrefillJob& job, std::optional<SampledToken> sampled) {
   if (!job.computed()) return handoff_->Computed(job.id, SendableEnd(job));
+  job.computed_at = clock_.Now();
   if (job.forced) {
     job.first = job.forced;
   } else {
@@ -253,8 +250,10 @@ void PrefillWorker::OnProgress(PrefillJob& job, std::optional<SampledToken> samp
     job.first =
         FirstOutput{sampled->token, ReportLogprobs(job.sequence.request().sampling, *sampled)};
   }
-  stats_.cached_tokens += job.cached_tokens;
-  ReportFirstToken(job);
+  metrics_.prefix_tokens_reused.Add(job.cached_tokens);
+  metrics_.queue_time.Observe(Seconds(job.computing_since - job.arrived));
+  metrics_.prefill_time.Observe(Seconds(job.computed_at - job.computing_since));
+  Tell(job, FirstTokenResponse(job));
   if (CheckStop(job.sequence.request().stop, job.first->token, 1)) {
     Detach(job, v1::ABORT_REASON_FINISHED);
     return Deliver(job);
@@ -269,9 +268,9 @@ void PrefillWorker::OnTransferEnded(const TransferKey& key, const TransferEnded&
   Detach(*job, v1::ABORT_REASON_CANCELLED);  // has ended: nothing is sent
   switch (ended.outcome) {
     case TransferEnded::Outcome::kDelivered:
+      metrics_.transfer_time.Observe(Seconds(clock_.Now() - job->opened));
       return Deliver(*job);
     case TransferEnded::Outcome::kRefused:
-      ++stats_.refused;
       logger_.Info("prefill.refused", {{"request", job->sequence.request().id.value()},
                                        {"attempt", job->attempt},
                                        {"decode", job->decode->worker.value()},
@@ -279,14 +278,12 @@ void PrefillWorker::OnTransferEnded(const TransferKey& key, const TransferEnded&
                                        {"why", std::string(MessageOf(ended.status))}});
       return ReportRefused(*job, ended.code, ended.mismatches);
     case TransferEnded::Outcome::kFailed:
-      ++stats_.failed;
       ReportRefused(*job, ended.code, {});
       return End(job->key, ended.status, v1::ABORT_REASON_CANCELLED);
   }
 }
 
 void PrefillWorker::OnDisplaced(PrefillJob& job) {
-  ++stats_.kv_dropped;
   ReportRefused(job, v1::REFUSE_CODE_KV_DROPPED, {});
   End(job.key, Aborted("kv_dropped: the KV made room for another request"),
       v1::ABORT_REASON_KV_DROPPED);
@@ -295,7 +292,7 @@ void PrefillWorker::OnDisplaced(PrefillJob& job) {
 void PrefillWorker::OnLeaseExpired(TransferId id) {
   PrefillJob* job = JobOf(id);
   BATON_CHECK(job != nullptr);
-  ++stats_.leases_expired;
+  metrics_.leases_expired.Add();
   ReportRefused(*job, v1::REFUSE_CODE_LEASE_EXPIRED, {});
   End(job->key, Aborted("lease_expired: no decode worker kept the KV alive"),
       v1::ABORT_REASON_LEASE_EXPIRED);
@@ -308,7 +305,8 @@ void PrefillWorker::OnDeviceFailed(const absl::Status& status) {
 }
 
 void PrefillWorker::Attach(PrefillJob& job) {
-  leases_.Grant(job.id, clock_.Now());
+  job.opened = clock_.Now();
+  leases_.Grant(job.id, job.opened);
   handoff_->Open({.id = job.id,
                   .attempt = job.attempt,
                   .request_id = job.sequence.request().id.value(),
@@ -319,52 +317,44 @@ void PrefillWorker::Attach(PrefillJob& job) {
 }
 
 void PrefillWorker::Detach(PrefillJob& job, v1::AbortReason reason) {
-  job.pack_time += handoff_->pack_time(job.id);
+  const HandoffClient::Cost cost = handoff_->cost(job.id);
+  job.pack_time += cost.pack_time;
+  metrics_.transfer_bytes.Add(cost.bytes_wire);
   handoff_->Close(job.id, reason);
 }
 
-void PrefillWorker::ReportFirstToken(const PrefillJob& job) {
-  v1::PrefillResponse response;
-  v1::FirstToken* first = response.mutable_first_token();
-  first->set_attempt(job.attempt);
-  first->set_token_id(job.first->token);
-  if (job.first->logprobs) *first->mutable_logprobs() = *job.first->logprobs;
-  if (const auto finish = CheckStop(job.sequence.request().stop, job.first->token, 1)) {
-    first->set_finish_reason(finish->reason);
-    if (finish->matched_stop_token) first->set_matched_stop_token(*finish->matched_stop_token);
-  }
-  first->set_cached_tokens(job.cached_tokens);
-  first->set_queue_ms(Milliseconds(job.computing_since - job.arrived));
-  first->set_prefill_ms(Milliseconds(clock_.Now() - job.computing_since));
+void PrefillWorker::Tell(const PrefillJob& job, v1::PrefillResponse response) {
+  // A stream that cannot send any more reports its end through the sink.
   (void)sessions_.at(job.key).stream->Send(std::move(response));
 }
 
 void PrefillWorker::ReportRefused(const PrefillJob& job, v1::RefuseCode code,
                                   const std::vector<v1::Mismatch>& mismatches) {
-  v1::PrefillResponse response;
-  v1::PrefillRefused* refused = response.mutable_refused();
-  refused->set_attempt(job.attempt);
-  refused->set_code(code);
-  for (const v1::Mismatch& mismatch : mismatches) *refused->add_mismatches() = mismatch;
-  (void)sessions_.at(job.key).stream->Send(std::move(response));
+  metrics_.TransferFailed(code);
+  Tell(job, RefusedResponse(job, code, mismatches));
 }
 
 void PrefillWorker::Deliver(PrefillJob& job) {
-  ++stats_.delivered;
-  v1::PrefillResponse response;
-  response.mutable_delivered()->set_attempt(job.attempt);
-  response.mutable_delivered()->set_pack_ms(Milliseconds(job.pack_time));
-  (void)sessions_.at(job.key).stream->Send(std::move(response));
+  Tell(job, DeliveredResponse(job));
   End(job.key, absl::OkStatus(), v1::ABORT_REASON_FINISHED);
 }
 
+void PrefillWorker::UpdateGauges() {
+  const PagePool& pages = scheduler_.pages();
+  metrics_.queue_depth.Set(scheduler_.waiting());
+  metrics_.queued_prompt_tokens.Set(static_cast<double>(scheduler_.waiting_tokens()));
+  metrics_.pages_free.Set(pages.available());
+  metrics_.pages_used.Set(pages.page_count() - pages.available());
+  metrics_.page_usage.Set(1.0 - static_cast<double>(pages.available()) / pages.page_count());
+}
+
 void PrefillWorker::Sweep(TimePoint now) {
+  UpdateGauges();
   handoff_->Tick(now);
   for (TransferId id : leases_.TakeExpired(now)) OnLeaseExpired(id);
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     const auto& [id, session] = *it++;
     if (session.deadline > now) continue;
-    ++stats_.deadlines;
     End(id, DeadlineExceeded("the deadline has passed"), v1::ABORT_REASON_CANCELLED);
   }
   if (now >= drain_deadline_) Shutdown(Unavailable("the worker drains and its time is over"));
@@ -378,7 +368,8 @@ void PrefillWorker::End(SessionId id, const absl::Status& status, v1::AbortReaso
                                    {"worker", config_.self.worker_id()},
                                    {"attempt", session.job->attempt},
                                    {"status", ToString(status)}});
-    handoff_->Close(session.job->id, reason);
+    metrics_.RequestEnded(status.code());
+    Detach(*session.job, reason);
     leases_.Release(session.job->id);
     by_transfer_.erase(session.job->id);
     scheduler_.Remove(*session.job);

@@ -50,14 +50,7 @@ class PrefillWorker {
     BulkTransport& transport;
     HandoffLinks::Opener opener;
     Logger& logger;
-  };
-  struct Stats {
-    int64_t accepted = 0, rejected = 0;  // Starts
-    int64_t delivered = 0;               // ended with OK
-    int64_t cancelled = 0, deadlines = 0, failed = 0;
-    int64_t kv_dropped = 0, leases_expired = 0;
-    int64_t refused = 0, rebound = 0;  // attempts
-    int64_t prompt_tokens = 0, cached_tokens = 0;
+    MetricRegistry& metrics;
   };
 
   // INVALID_ARGUMENT when configuration and runner contradict each other.
@@ -76,8 +69,10 @@ class PrefillWorker {
   void Shutdown(const absl::Status& status);
 
   v1::LoadReport Load() const;
-  const Stats& stats() const { return stats_; }
+  const PrefillMetrics& metrics() const { return metrics_; }
   bool draining() const { return draining_; }
+  // Draining, and nothing accepted is left.
+  bool drained() const { return draining_ && sessions_.empty() && handoff_->idle(); }
   // No request, no transfer, no page in use but cached ones.
   bool idle() const;
   const PrefillScheduler& scheduler() const { return scheduler_; }
@@ -109,11 +104,12 @@ class PrefillWorker {
   // Opens the job's attempt / ends it from this side.
   void Attach(PrefillJob& job);
   void Detach(PrefillJob& job, v1::AbortReason reason);
-  void ReportFirstToken(const PrefillJob& job);
+  void Tell(const PrefillJob& job, v1::PrefillResponse response);
   void ReportRefused(const PrefillJob& job, v1::RefuseCode code,
                      const std::vector<v1::Mismatch>& mismatches);
   void Deliver(PrefillJob& job);
   void Sweep(TimePoint now);
+  void UpdateGauges();
   // Ends a session and whatever belongs to it.
   void End(SessionId id, const absl::Status& status, v1::AbortReason reason);
   PrefillJob* JobOf(TransferId id);
@@ -123,6 +119,7 @@ class PrefillWorker {
   Mailbox& mailbox_;
   Clock& clock_;
   Logger& logger_;
+  PrefillMetrics metrics_;
   const AdmissionLimits admission_;
   std::unique_ptr<HandoffClient> handoff_;
   PrefillScheduler scheduler_;
@@ -134,7 +131,6 @@ class PrefillWorker {
   TimePoint drain_deadline_ = TimePoint::max();
   TimePoint sweep_due_ = TimePoint::min();
   absl::Status failure_;  // of the device: refuses everything
-  Stats stats_;
 };
 
 }  // namespace baton

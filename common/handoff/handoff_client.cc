@@ -114,9 +114,10 @@ bool HandoffClient::granted(TransferId id) const {
   return found != transfers_.end() && found->second.sender.granted();
 }
 
-Duration HandoffClient::pack_time(TransferId id) const {
+HandoffClient::Cost HandoffClient::cost(TransferId id) const {
   const auto found = transfers_.find(id);
-  return found == transfers_.end() ? Duration(0) : found->second.pack_time;
+  if (found == transfers_.end()) return {};
+  return {found->second.pack_time, found->second.sender.bytes_wire()};
 }
 
 HandoffClient::Transfer* HandoffClient::Find(const TransferKey& key) {

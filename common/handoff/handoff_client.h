@@ -67,8 +67,12 @@ class HandoffClient {
   bool open(TransferId id) const { return transfers_.contains(id); }
   // The decode worker has granted the present attempt.
   bool granted(TransferId id) const;
-  // Time spent in packing the transfer's slabs, all attempts that are open.
-  Duration pack_time(TransferId id) const;
+  // What the open attempt has cost so far; zero for a transfer that is not open.
+  struct Cost {
+    Duration pack_time{0};
+    uint64_t bytes_wire = 0;  // slabs that were packed, with their headers
+  };
+  Cost cost(TransferId id) const;
   bool idle() const { return transfers_.empty() && pump_.idle(); }
   // Messages of former attempts or of transfers that have ended.
   int64_t stale_messages() const { return stale_messages_; }

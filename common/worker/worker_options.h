@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "common/base/clock.h"
@@ -24,10 +26,11 @@ struct WorkerOptions {
   std::string worker_id;          // empty: role, host and process
   WeightFormat weights = WeightFormat::kAuto;
   kernels::KvFormats kv_format{kernels::KvFormat::kFp16, kernels::KvFormat::kFp16};  // resident
+  std::optional<kernels::KvFormats> wire_format;  // accept only this on the wire; absent: any
   int page_tokens = 16;
-  uint64_t kv_bytes = 0;          // memory for pages; 0: kv_memory_share
-  double kv_memory_share = 0.25;  // of the memory that is available after loading
-  int threads = 0;                // of the compute lane; 0: all cores
+  uint64_t kv_bytes = 256 << 20;  // memory for pages
+  double kv_memory_share = 0;  // instead: share of the memory available after loading; 0: kv_bytes
+  int threads = 0;             // of the compute lane; 0: all cores
   bool prefix_cache = true;
   bool trust_model_identity = false;
 
@@ -54,6 +57,9 @@ struct WorkerOptions {
 void AddWorkerOptions(CLI::App& app, WorkerOptions& options);
 
 // "host:port" with a non-empty host and a port from 0 to 65535; INVALID_ARGUMENT names `flag`.
-absl::Status CheckEndpoint(std::string_view flag, const std::string& value);
+absl::Status CheckEndpoint(std::string_view flag, std::string_view value);
+
+// host:port -> host; the value has passed CheckEndpoint.
+std::string HostOf(std::string_view endpoint);
 
 }  // namespace baton

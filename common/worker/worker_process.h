@@ -17,6 +17,8 @@
 #include "common/handoff/bulk_transport.h"
 #include "common/metrics/registry.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/server.h"
+#include "common/worker/stop_signals.h"
 #include "common/worker/worker_options.h"
 
 namespace grpc {
@@ -41,7 +43,7 @@ struct WorkerRole {
 // mailbox, lanes, transport and metrics, serves, registers with the router, drains at SIGTERM or
 // SIGINT and stops at the second one.
 //
-//   auto process = WorkerProcess::Create(v1::ROLE_PREFILL, options);
+//   auto process = WorkerProcess::Create(v1::ROLE_PREFILL, std::move(options));
 //   … build the worker from the process's parts, then the services from the worker …
 //   return process->Serve(role);   // then destroy services, worker, process in this order
 class WorkerProcess {
@@ -65,18 +67,20 @@ class WorkerProcess {
   rpc::ChannelPool& channels() { return channels_; }
   MetricRegistry& metrics() { return *metrics_; }
 
-  // Serves until drained or told to stop, then stops lanes and transport: when it returns, no
-  // callback runs any more. The status says why it could not serve.
+  // Serves until drained or told to stop, then stops server, lanes and transport: when it returns,
+  // no callback runs any more. The status says why it could not serve. At most once.
   absl::Status Serve(const WorkerRole& role);
 
  private:
   WorkerProcess(v1::Role role, WorkerOptions options);
   absl::Status Load();
-  v1::WorkerDescriptor Descriptor(const std::string& rpc_endpoint,
-                                  const std::string& kv_endpoint) const;
+  v1::WorkerDescriptor Descriptor(const WorkerRole& role, int rpc_port) const;
+  // The engine thread's life, from the first event to the last.
+  void RunUntilStopped(const WorkerRole& role, rpc::RpcServer& server);
 
   const v1::Role role_;
   const WorkerOptions options_;
+  std::unique_ptr<StopSignals> signals_;
   RealClock clock_;
   std::unique_ptr<Logger> logger_;
   std::unique_ptr<MetricRegistry> metrics_;

@@ -236,7 +236,7 @@ PrefillHarness::PrefillHarness(PrefillWorker::Config config, FakeRunner::Config 
        [this](const std::string& endpoint, TimePoint deadline, StreamSink<v1::HandoffResponse> s) {
          return handoff_streams.Open(endpoint, deadline, std::move(s));
        },
-       logger});
+       logger, metrics});
   EXPECT_TRUE(created.ok()) << created.status();
   worker = *std::move(created);
   prefill_streams.Listen("p0", worker->acceptor());

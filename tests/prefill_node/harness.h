@@ -125,6 +125,7 @@ class PrefillHarness {
 
   FakeClock clock;
   Logger logger{{.level = LogLevel::kError}};
+  MetricRegistry metrics;
   Mailbox mailbox{clock};
   ManualExecutor executor;
   FakeRunner::Config runner_config;

@@ -113,7 +113,7 @@ TEST(PrefillWorkerTest, PrefixIsReusedWithinATenant) {
     EXPECT_EQ(h.d0->NextToken(tokens), h.Expected(tokens));
   }
   // The second finds two pages; the third is needed for the logits of its last token.
-  EXPECT_EQ(h.worker->stats().cached_tokens, 32);
+  EXPECT_EQ(h.worker->metrics().prefix_tokens_reused.value(), 32u);
   EXPECT_EQ(h.runner.computed_tokens(), 48 + 16 + 48);
   EXPECT_TRUE(h.worker->idle());
 }
@@ -268,9 +268,10 @@ TEST(PrefillWorkerTest, ConfigurationMustFitTheRunner) {
   InProcessLanes lanes(InProcessLanes::Mode::kImmediate);
   LocalFabric fabric(lanes);
   LocalTransport transport(fabric);
+  MetricRegistry metrics;
   const auto create = [&](PrefillWorker::Config config) {
-    return PrefillWorker::Create(std::move(config),
-                                 {runner, executor, mailbox, clock, transport, nullptr, logger})
+    return PrefillWorker::Create(std::move(config), {runner, executor, mailbox, clock, transport,
+                                                     nullptr, logger, metrics})
         .status()
         .code();
   };

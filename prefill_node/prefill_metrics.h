@@ -1,0 +1,38 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "baton/v1/kv.pb.h"
+#include "common/metrics/registry.h"
+
+namespace baton {
+
+// The metrics that a prefill worker writes; those without labels are looked up once.
+class PrefillMetrics {
+ public:
+  explicit PrefillMetrics(MetricRegistry& registry);
+
+  void RequestEnded(absl::StatusCode code);
+  // An attempt ended without its KV delivered.
+  void TransferFailed(v1::RefuseCode code);
+
+  Gauge& queue_depth;
+  Gauge& queued_prompt_tokens;
+  Gauge& pages_used;
+  Gauge& pages_free;
+  Gauge& page_usage;
+  Counter& prompt_tokens;
+  Counter& prefix_tokens_reused;
+  Counter& transfer_bytes;
+  Counter& leases_expired;
+  Histogram& queue_time;
+  Histogram& prefill_time;
+  Histogram& transfer_time;
+  Histogram& step_time;
+  Histogram& batch_size;
+  Histogram& batch_tokens;
+
+ private:
+  MetricRegistry& registry_;
+};
+
+}  // namespace baton
