@@ -25,12 +25,13 @@ def kv_bytes(config, tokens):
 
 
 class GoldenTest(unittest.TestCase):
-    def check(self, model, workers, flags):
+    def check(self, model, workers, page, chunk):
         prompts = load_golden(model)
         folder = SHARED / "models" / model
         config = json.loads((folder / "config.json").read_text())
         with cluster("--model", folder, *FLOAT, "--prefix-cache=off", f"--prefill={workers}", f"--decode={workers}",
-                     *[f"--{role}-flag={flag}" for flag in flags for role in ("prefill", "decode")]) as c:
+                     f"--prefill-flag=--page-tokens={page}", f"--decode-flag=--page-tokens={page}",
+                     f"--prefill-flag=--chunk-tokens={chunk}") as c:
             self.assertGreater(len(prompts), 10)
             for prompt in prompts:
                 ids = prompt["prompt_ids"]
@@ -55,16 +56,16 @@ class GoldenTest(unittest.TestCase):
         self.assertEqual(got["kv"]["bytes_raw"] + 128 * got["kv"]["slabs"], got["kv"]["bytes_wire"])
 
     def test_tiny_1p1d_page_16_chunk_256(self):
-        self.check("tiny", 1, ["--page-tokens=16", "--chunk-tokens=256"])
+        self.check("tiny", 1, page=16, chunk=256)
 
     def test_tiny_2p2d_page_64_whole_prompts(self):
-        self.check("tiny", 2, ["--page-tokens=64", "--chunk-tokens=2048"])
+        self.check("tiny", 2, page=64, chunk=2048)
 
     def test_small_1p1d_page_64_whole_prompts(self):
-        self.check("small", 1, ["--page-tokens=64", "--chunk-tokens=2048"])
+        self.check("small", 1, page=64, chunk=2048)
 
     def test_small_2p2d_page_16_chunk_256(self):
-        self.check("small", 2, ["--page-tokens=16", "--chunk-tokens=256"])
+        self.check("small", 2, page=16, chunk=256)
 
 
 if __name__ == "__main__":
