@@ -1,294 +1,21 @@
-// How a decode worker takes KV in, stepped message by message: order, duplicates, damage, loss.
+// How a decode worker takes KV in, stepped message by message: order, damage, loss.
+#include "decode_node/slab_intake.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "common/metrics/names.h"
-#include "decode_node/decode_worker.h"
-#include "tests/decode_node/harness.h"
+#include "tests/decode_node/handoff_fixture.h"
 
 namespace baton {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using Case = v1::HandoffResponse::MessageCase;
-
-const TransferId kTransfer = MakeTransfer(1);
-
-// A started request with a granted Open, its prompt computed on the prefill side.
-class HandoffTest : public ::testing::Test {
- protected:
-  void Build(Harness::Options options = {}) {
-    h = std::make_unique<Harness>(options);
-    prefill = std::make_unique<HandPrefill>(*h, PrefillKey());
-    prefill->Hello();
-  }
-  void StartGranted(int tokens = 40) {
-    prompt = MakePrompt(tokens);
-    call = h->Start(kTransfer, prompt, 6);
-    prefill->Open(kTransfer, 1, static_cast<uint32_t>(tokens));
-    h->Run();
-    ASSERT_NE(prefill->last(Case::kGrant), nullptr);
-    prefill->Compute(prompt);
-  }
-  HandPrefill::Slab SendOne(uint32_t number, const kernels::SlabRange& range,
-                            uint32_t attempt = 1) {
-    prefill->Ask(kTransfer, attempt, number, range);
-    h->Run();
-    auto slab = prefill->Pack(kTransfer, attempt, number, range);
-    prefill->SendSlab(slab);
-    h->Run();
-    return slab;
-  }
-  std::optional<v1::RefuseCode> Refusal() const {
-    const auto* refuse = prefill->last(Case::kRefuse);
-    return refuse == nullptr ? std::nullopt : std::optional(refuse->refuse().code());
-  }
-  double Dropped(const char* reason) {
-    return h->Counter(metric::kKvSlabsDropped, {{"reason", reason}});
-  }
-  void ExpectDataLoss() {
-    ASSERT_TRUE(call->closed.has_value());
-    EXPECT_EQ(call->closed->code(), absl::StatusCode::kDataLoss);
-    ASSERT_NE(prefill->last(Case::kAbort), nullptr);
-    EXPECT_EQ(prefill->last(Case::kAbort)->abort().reason(), v1::ABORT_REASON_DATA_LOSS);
-    EXPECT_TRUE(h->worker->idle());
-  }
-
-  std::unique_ptr<Harness> h;
-  std::unique_ptr<HandPrefill> prefill;
-  std::unique_ptr<FakeRouterCall> call;
-  std::vector<int32_t> prompt;
-};
-
-// Opens -------------------------------------------------------------------------------------------
-
-TEST_F(HandoffTest, OpenBeforeStartIsParkedAndThenGranted) {
-  Build();
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  EXPECT_EQ(h->worker->parked_opens(), 1);
-  EXPECT_EQ(prefill->last(Case::kGrant), nullptr);
-  call = h->Start(kTransfer, MakePrompt(40), 6);
-  EXPECT_NE(prefill->last(Case::kGrant), nullptr);
-  EXPECT_EQ(h->worker->parked_opens(), 0);
-}
-
-TEST_F(HandoffTest, OpenBeforeRebindIsParkedAndThenGranted) {
-  Build();
-  StartGranted();
-  prefill->Open(kTransfer, 2, 40);
-  h->Run();
-  EXPECT_EQ(prefill->count(Case::kGrant), 1);
-  h->Rebind(*call, 2);
-  EXPECT_EQ(prefill->count(Case::kGrant), 2);
-  EXPECT_EQ(prefill->last(Case::kGrant)->attempt(), 2u);
-}
-
-TEST_F(HandoffTest, ParkedOpenOfAnUnknownTransferIsRefusedAfterThreeSeconds) {
-  Build();
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  h->Pass(std::chrono::milliseconds(2500));
-  EXPECT_EQ(Refusal(), std::nullopt);
-  h->Pass(std::chrono::milliseconds(500));
-  EXPECT_EQ(Refusal(), v1::REFUSE_CODE_UNKNOWN_TRANSFER);
-  EXPECT_TRUE(h->worker->idle());
-}
-
-TEST_F(HandoffTest, ParkedOpenWaitsWithItsQueuedStartAndIsRenewed) {
-  Build();
-  auto holder = h->Start(MakeTransfer(9), MakePrompt(200), 40);
-  call = h->Start(kTransfer, MakePrompt(40), 6);
-  EXPECT_THAT(call->reserved(), IsEmpty());
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  h->Pass(std::chrono::seconds(20));
-  EXPECT_EQ(Refusal(), std::nullopt);
-  ASSERT_NE(prefill->last(Case::kRenew), nullptr);
-  EXPECT_THAT(prefill->last(Case::kRenew)->renew().transfer_ids(),
-              ElementsAre(kTransfer.ToBytes()));
-  h->Cancel(*holder, v1::CANCEL_REASON_CLIENT);
-  EXPECT_NE(prefill->last(Case::kGrant), nullptr);
-}
-
-TEST_F(HandoffTest, TooManyParkedOpensAreBusy) {
-  Build();
-  for (uint64_t i = 0; i < 1025; ++i) prefill->Open(MakeTransfer(100 + i), 1, 40);
-  h->Run();
-  EXPECT_EQ(h->worker->parked_opens(), 1024);
-  EXPECT_EQ(prefill->count(Case::kRefuse), 1);
-  EXPECT_EQ(Refusal(), v1::REFUSE_CODE_BUSY);
-  EXPECT_EQ(prefill->last(Case::kRefuse)->transfer_id(), MakeTransfer(1124).ToBytes());
-}
-
-TEST_F(HandoffTest, AbortRemovesAParkedOpen) {
-  Build();
-  prefill->Open(kTransfer, 1, 40);
-  prefill->Abort(kTransfer, 1, v1::ABORT_REASON_KV_DROPPED);
-  h->Run();
-  EXPECT_EQ(h->worker->parked_opens(), 0);
-  call = h->Start(kTransfer, MakePrompt(40), 6);
-  EXPECT_EQ(prefill->last(Case::kGrant), nullptr);
-}
-
-TEST_F(HandoffTest, LostSessionTakesItsParkedOpensAlong) {
-  Build();
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  prefill->Drop();
-  h->Run();
-  EXPECT_EQ(h->worker->parked_opens(), 0);
-}
-
-TEST_F(HandoffTest, TombstoneAnswersAnEndedTransferAtOnceForTenSeconds) {
-  Build();
-  call = h->Start(kTransfer, MakePrompt(40), 6);
-  h->Cancel(*call, v1::CANCEL_REASON_CLIENT);
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  EXPECT_EQ(Refusal(), v1::REFUSE_CODE_ENDED);
-  h->Pass(std::chrono::seconds(11));
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  EXPECT_EQ(h->worker->parked_opens(), 1);
-}
-
-TEST_F(HandoffTest, RefusalThenRebindElsewhereAndBack) {
-  Build();
-  auto holder = h->Start(MakeTransfer(9), MakePrompt(200), 40);
-  // The queue holds four; the fifth is refused and leaves a tombstone.
-  std::vector<std::unique_ptr<FakeRouterCall>> queued;
-  for (uint64_t i = 0; i < 4; ++i) {
-    queued.push_back(h->Start(MakeTransfer(10 + i), MakePrompt(40), 6));
-  }
-  prefill->Open(kTransfer, 1, 40);
-  call = h->Start(kTransfer, MakePrompt(40), 6);
-  EXPECT_EQ(call->closed->code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(Refusal(), v1::REFUSE_CODE_NO_ROOM);
-  // A higher attempt may come back; its Open is parked until the Start is here.
-  prefill->Open(kTransfer, 3, 40);
-  h->Run();
-  EXPECT_EQ(h->worker->parked_opens(), 1);
-  queued.clear();
-  h->Cancel(*holder, v1::CANCEL_REASON_CLIENT);
-  call = h->Start(kTransfer, MakePrompt(40), 6, 3);
-  EXPECT_THAT(call->reserved(), ElementsAre(3));
-  EXPECT_EQ(prefill->last(Case::kGrant)->attempt(), 3u);
-}
-
-TEST_F(HandoffTest, OpenOfAFormerAttemptIsStale) {
-  Build();
-  call = h->Start(kTransfer, MakePrompt(40), 6, 2);
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  EXPECT_EQ(Refusal(), v1::REFUSE_CODE_STALE);
-}
-
-TEST_F(HandoffTest, OpenOfAnotherWorkerOrPromptIsBad) {
-  Build();
-  call = h->Start(kTransfer, MakePrompt(40), 6);
-  HandPrefill stranger(*h, PrefillKey(2));
-  stranger.Hello();
-  stranger.Open(kTransfer, 1, 40);
-  prefill->Open(kTransfer, 1, 41);
-  h->Run();
-  EXPECT_EQ(stranger.last(Case::kRefuse)->refuse().code(), v1::REFUSE_CODE_BAD_OPEN);
-  ASSERT_EQ(Refusal(), v1::REFUSE_CODE_BAD_OPEN);
-  const auto& mismatch = prefill->last(Case::kRefuse)->refuse().mismatches(0);
-  EXPECT_EQ(mismatch.field(), "prompt_tokens");
-  EXPECT_EQ(mismatch.left(), "41");
-  EXPECT_EQ(mismatch.right(), "40");
-  // The right one still gets through.
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  EXPECT_NE(prefill->last(Case::kGrant), nullptr);
-}
-
-TEST_F(HandoffTest, ContractMismatchNamesTheField) {
-  Build();
-  call = h->Start(kTransfer, MakePrompt(40), 6);
-  prefill->contract.mutable_geometry()->set_head_dim(32);
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  ASSERT_EQ(Refusal(), v1::REFUSE_CODE_CONTRACT);
-  EXPECT_THAT(prefill->last(Case::kRefuse)->refuse().mismatches(0).field(), HasSubstr("head_dim"));
-}
-
-TEST_F(HandoffTest, OversizedOpenIsBad) {
-  Build();
-  v1::HandoffOpen open;
-  open.set_request_id(std::string(5000, 'x'));
-  prefill->Open(kTransfer, 1, open);
-  h->Run();
-  EXPECT_EQ(Refusal(), v1::REFUSE_CODE_BAD_OPEN);
-}
-
-TEST_F(HandoffTest, RepeatedOpenRepeatsTheGrant) {
-  Build();
-  StartGranted();
-  prefill->Open(kTransfer, 1, 40);
-  h->Run();
-  EXPECT_EQ(prefill->count(Case::kGrant), 2);
-  EXPECT_EQ(prefill->count(Case::kRefuse), 0);
-}
-
-TEST_F(HandoffTest, OpenOnAnotherStreamOfTheSameAttemptIsLost) {
-  Build();
-  StartGranted();
-  HandPrefill again(*h, PrefillKey());
-  again.Hello();
-  again.Open(kTransfer, 1, 40);
-  h->Run();
-  EXPECT_EQ(again.last(Case::kRefuse)->refuse().code(), v1::REFUSE_CODE_HANDOFF_LOST);
-}
-
-// Sessions ----------------------------------------------------------------------------------------
-
-TEST_F(HandoffTest, HelloForAnotherIncarnationIsRefused) {
-  Build();
-  HandPrefill stranger(*h, PrefillKey(2));
-  v1::WorkerIdentity former = h->identity;
-  former.set_incarnation(6);
-  stranger.Hello(former);
-  h->Run();
-  ASSERT_TRUE(stranger.closed.has_value());
-  EXPECT_EQ(stranger.closed->code(), absl::StatusCode::kFailedPrecondition);
-}
-
-TEST_F(HandoffTest, MalformedMessagesEndTheStream) {
-  Build();
-  auto expect_end = [&](v1::HandoffRequest message, bool greet = true) {
-    HandPrefill peer(*h, PrefillKey(3));
-    if (greet) peer.Hello();
-    peer.Send(std::move(message));
-    h->Run();
-    ASSERT_TRUE(peer.closed.has_value());
-    EXPECT_EQ(peer.closed->code(), absl::StatusCode::kInvalidArgument);
-  };
-  v1::HandoffRequest open;
-  open.set_transfer_id(kTransfer.ToBytes());
-  open.set_attempt(1);
-  open.mutable_open();
-  expect_end(open, /*greet=*/false);
-  open.set_attempt(0);
-  expect_end(open);
-  open.set_attempt(1);
-  open.set_transfer_id("too short");
-  expect_end(open);
-  expect_end(v1::HandoffRequest());
-  v1::HandoffRequest slab;
-  slab.mutable_slab();
-  expect_end(slab);
-  v1::HandoffRequest renew;
-  renew.mutable_renew()->add_transfer_ids("x");
-  expect_end(renew);
-}
+using SlabIntakeTest = HandoffTest;
 
 // Slabs -------------------------------------------------------------------------------------------
 
-TEST_F(HandoffTest, DuplicatedSlabIsDroppedWithoutASecondAck) {
+TEST_F(SlabIntakeTest, DuplicatedSlabIsDroppedWithoutASecondAck) {
   Build();
   StartGranted();
   const auto slab = SendOne(0, prefill->Ranges(0, 16)[0]);
@@ -301,7 +28,7 @@ TEST_F(HandoffTest, DuplicatedSlabIsDroppedWithoutASecondAck) {
   EXPECT_EQ(prefill->count(Case::kCredit), 1);
 }
 
-TEST_F(HandoffTest, OverlappingSlabFailsTheTransfer) {
+TEST_F(SlabIntakeTest, OverlappingSlabFailsTheTransfer) {
   Build();
   StartGranted();
   SendOne(0, {0, 2, 0, 2, 0, 16});
@@ -310,7 +37,7 @@ TEST_F(HandoffTest, OverlappingSlabFailsTheTransfer) {
   ExpectDataLoss();
 }
 
-TEST_F(HandoffTest, OverlapOfTwoCreditedSlabsFailsBeforeTheSecondLands) {
+TEST_F(SlabIntakeTest, OverlapOfTwoCreditedSlabsFailsBeforeTheSecondLands) {
   Build();
   StartGranted();
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 0, 16});
@@ -324,7 +51,7 @@ TEST_F(HandoffTest, OverlapOfTwoCreditedSlabsFailsBeforeTheSecondLands) {
   ExpectDataLoss();
 }
 
-TEST_F(HandoffTest, BadChecksumIsAcknowledgedAndMayBeSentAgain) {
+TEST_F(SlabIntakeTest, BadChecksumIsAcknowledgedAndMayBeSentAgain) {
   Build();
   StartGranted();
   const auto range = prefill->Ranges(0, 40).front();
@@ -346,7 +73,7 @@ TEST_F(HandoffTest, BadChecksumIsAcknowledgedAndMayBeSentAgain) {
   EXPECT_EQ(h->Counter(metric::kKvValidationFailures), 1);
 }
 
-TEST_F(HandoffTest, SlabOutsideTheWantedTokensIsOutOfBounds) {
+TEST_F(SlabIntakeTest, SlabOutsideTheWantedTokensIsOutOfBounds) {
   Build();
   StartGranted();
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 30, 41});
@@ -359,7 +86,7 @@ TEST_F(HandoffTest, SlabOutsideTheWantedTokensIsOutOfBounds) {
   EXPECT_EQ(prefill->count(Case::kCredit), 0);
 }
 
-TEST_F(HandoffTest, HeaderThatContradictsItsCreditIsOutOfBounds) {
+TEST_F(SlabIntakeTest, HeaderThatContradictsItsCreditIsOutOfBounds) {
   Build();
   StartGranted();
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 0, 16});
@@ -370,7 +97,7 @@ TEST_F(HandoffTest, HeaderThatContradictsItsCreditIsOutOfBounds) {
   EXPECT_EQ(h->worker->arena().used(), 0u);
 }
 
-TEST_F(HandoffTest, TruncatedSlabIsBad) {
+TEST_F(SlabIntakeTest, TruncatedSlabIsBad) {
   Build();
   StartGranted();
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 0, 16});
@@ -382,7 +109,7 @@ TEST_F(HandoffTest, TruncatedSlabIsBad) {
   EXPECT_EQ(prefill->ack(0), v1::ACK_CODE_BAD_CHECKSUM);
 }
 
-TEST_F(HandoffTest, SlabWithoutCreditOrOfAnotherSenderIsDropped) {
+TEST_F(SlabIntakeTest, SlabWithoutCreditOrOfAnotherSenderIsDropped) {
   Build();
   StartGranted();
   prefill->SendSlab(prefill->Pack(kTransfer, 1, 5, {0, 2, 0, 2, 0, 16}));
@@ -398,7 +125,7 @@ TEST_F(HandoffTest, SlabWithoutCreditOrOfAnotherSenderIsDropped) {
   EXPECT_EQ(prefill->count(Case::kAck), 0);
 }
 
-TEST_F(HandoffTest, SlabLargerThanGrantedFailsTheTransfer) {
+TEST_F(SlabIntakeTest, SlabLargerThanGrantedFailsTheTransfer) {
   Build();
   StartGranted();
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 0, 40});
@@ -406,7 +133,7 @@ TEST_F(HandoffTest, SlabLargerThanGrantedFailsTheTransfer) {
   ExpectDataLoss();
 }
 
-TEST_F(HandoffTest, CommitWithAnotherDigestIsDataLoss) {
+TEST_F(SlabIntakeTest, CommitWithAnotherDigestIsDataLoss) {
   Build();
   StartGranted();
   const auto a = SendOne(0, {0, 2, 0, 2, 0, 20});
@@ -417,7 +144,7 @@ TEST_F(HandoffTest, CommitWithAnotherDigestIsDataLoss) {
   ExpectDataLoss();
 }
 
-TEST_F(HandoffTest, CommitOfFewerSlabsThanTileIsDataLoss) {
+TEST_F(SlabIntakeTest, CommitOfFewerSlabsThanTileIsDataLoss) {
   Build();
   StartGranted();
   const auto a = SendOne(0, {0, 2, 0, 2, 0, 20});
@@ -426,7 +153,7 @@ TEST_F(HandoffTest, CommitOfFewerSlabsThanTileIsDataLoss) {
   ExpectDataLoss();
 }
 
-TEST_F(HandoffTest, CommitOfOtherTokensIsDataLoss) {
+TEST_F(SlabIntakeTest, CommitOfOtherTokensIsDataLoss) {
   Build();
   StartGranted();
   prefill->Commit(kTransfer, 1, 16, prefill->first_token(), {});
@@ -436,7 +163,7 @@ TEST_F(HandoffTest, CommitOfOtherTokensIsDataLoss) {
 
 // Credit ------------------------------------------------------------------------------------------
 
-TEST_F(HandoffTest, CreditIsFirstComeFirstServedAcrossTransfers) {
+TEST_F(SlabIntakeTest, CreditIsFirstComeFirstServedAcrossTransfers) {
   Harness::Options options;
   options.slab_bytes = 8192;
   options.arena_bytes = 16384;
@@ -462,7 +189,7 @@ TEST_F(HandoffTest, CreditIsFirstComeFirstServedAcrossTransfers) {
   EXPECT_EQ(credit->credit().slab(), 2u);
 }
 
-TEST_F(HandoffTest, EndOfATransferReturnsItsCredit) {
+TEST_F(SlabIntakeTest, EndOfATransferReturnsItsCredit) {
   Harness::Options options;
   options.arena_bytes = 16384;
   options.page_count = 32;
@@ -481,7 +208,7 @@ TEST_F(HandoffTest, EndOfATransferReturnsItsCredit) {
   EXPECT_EQ(prefill->last(Case::kCredit)->transfer_id(), MakeTransfer(2).ToBytes());
 }
 
-TEST_F(HandoffTest, SpanWithATransferInFlightIsQuarantined) {
+TEST_F(SlabIntakeTest, SpanWithATransferInFlightIsQuarantined) {
   Harness::Options options;
   options.step_transport = true;
   Build(options);
@@ -505,7 +232,7 @@ TEST_F(HandoffTest, SpanWithATransferInFlightIsQuarantined) {
 
 // Attempts, loss and leases -----------------------------------------------------------------------
 
-TEST_F(HandoffTest, RebindForgetsSlabsAndCommitOfTheFormerAttempt) {
+TEST_F(SlabIntakeTest, RebindForgetsSlabsAndCommitOfTheFormerAttempt) {
   Build();
   StartGranted();
   const auto a = SendOne(0, {0, 2, 0, 2, 0, 20});
@@ -538,7 +265,7 @@ TEST_F(HandoffTest, RebindForgetsSlabsAndCommitOfTheFormerAttempt) {
   EXPECT_EQ(call->committed()->attempt(), 2u);
 }
 
-TEST_F(HandoffTest, RebindWhileAScatterRunsKeepsItsPages) {
+TEST_F(SlabIntakeTest, RebindWhileAScatterRunsKeepsItsPages) {
   Build();
   StartGranted();
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 0, 16});
@@ -557,7 +284,7 @@ TEST_F(HandoffTest, RebindWhileAScatterRunsKeepsItsPages) {
   EXPECT_EQ(h->worker->pages().allocator().used_count(), 0);
 }
 
-TEST_F(HandoffTest, RebindOfACompleteReservationChangesNothing) {
+TEST_F(SlabIntakeTest, RebindOfACompleteReservationChangesNothing) {
   Build();
   StartGranted();
   std::vector<HandPrefill::Slab> slabs;
@@ -586,7 +313,7 @@ TEST_F(HandoffTest, RebindOfACompleteReservationChangesNothing) {
   EXPECT_EQ(late.last(Case::kRefuse)->refuse().code(), v1::REFUSE_CODE_ALREADY_COMMITTED);
 }
 
-TEST_F(HandoffTest, LostStreamKeepsTheReservationForARebind) {
+TEST_F(SlabIntakeTest, LostStreamKeepsTheReservationForARebind) {
   Build();
   StartGranted();
   SendOne(0, {0, 2, 0, 2, 0, 16});
@@ -608,7 +335,7 @@ TEST_F(HandoffTest, LostStreamKeepsTheReservationForARebind) {
   EXPECT_EQ(call->tokens(), h->Expected(prompt, 6));
 }
 
-TEST_F(HandoffTest, LeaseThatIsNotRenewedEndsTheAttempt) {
+TEST_F(SlabIntakeTest, LeaseThatIsNotRenewedEndsTheAttempt) {
   Build();
   StartGranted();
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 0, 16});
@@ -628,7 +355,7 @@ TEST_F(HandoffTest, LeaseThatIsNotRenewedEndsTheAttempt) {
   EXPECT_GE(prefill->count(Case::kRenew), 9);
 }
 
-TEST_F(HandoffTest, AbortFinishedEndsOkAtEachStage) {
+TEST_F(SlabIntakeTest, AbortFinishedEndsOkAtEachStage) {
   Build();
   StartGranted();
   prefill->Abort(kTransfer, 1, v1::ABORT_REASON_FINISHED);
@@ -644,7 +371,7 @@ TEST_F(HandoffTest, AbortFinishedEndsOkAtEachStage) {
   EXPECT_TRUE(h->worker->idle());
 }
 
-TEST_F(HandoffTest, AbortDataLossFailsTheRequest) {
+TEST_F(SlabIntakeTest, AbortDataLossFailsTheRequest) {
   Build();
   StartGranted();
   prefill->Abort(kTransfer, 1, v1::ABORT_REASON_DATA_LOSS);
@@ -653,7 +380,7 @@ TEST_F(HandoffTest, AbortDataLossFailsTheRequest) {
   EXPECT_EQ(call->closed->code(), absl::StatusCode::kDataLoss);
 }
 
-TEST_F(HandoffTest, AbortOfAnotherWorkerIsIgnored) {
+TEST_F(SlabIntakeTest, AbortOfAnotherWorkerIsIgnored) {
   Build();
   StartGranted();
   HandPrefill stranger(*h, PrefillKey(2));
