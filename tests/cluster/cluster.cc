@@ -120,6 +120,10 @@ void Cluster::BreakHandoff(const std::string& decode) {
 bool Cluster::Turn() {
   bool moved = !wires.lanes.Waiting().empty();
   wires.lanes.DeliverAll();
+  if (!decode_held_ && !wires.decode_lanes.Waiting().empty()) {
+    moved = true;
+    wires.decode_lanes.DeliverAll();
+  }
   moved |= router_mailbox_.RunAll() > 0;
   router_->Tick();
   for (auto& [id, node] : nodes_) moved |= node->Turn();
@@ -145,10 +149,14 @@ void Cluster::Pass(Duration time) {
 bool Cluster::Step(std::mt19937_64& rng) {
   // The router, and of each node its mailbox, both lanes and its held slabs.
   const std::vector<int> lanes = wires.lanes.Waiting();
-  const size_t choices = lanes.size() + 1 + 4 * nodes_.size();
+  const std::vector<int> decode_lanes =
+      decode_held_ ? std::vector<int>() : wires.decode_lanes.Waiting();
+  const size_t choices = lanes.size() + decode_lanes.size() + 1 + 4 * nodes_.size();
   size_t draw = std::uniform_int_distribution<size_t>(0, choices - 1)(rng);
   if (draw < lanes.size()) return wires.lanes.Deliver(lanes[draw]);
   draw -= lanes.size();
+  if (draw < decode_lanes.size()) return wires.decode_lanes.Deliver(decode_lanes[draw]);
+  draw -= decode_lanes.size();
   if (draw == 0) {
     const bool moved = router_mailbox_.RunOne();
     router_->Tick();

@@ -68,6 +68,9 @@ class Cluster {
   // Steps in a random order until the condition holds, or nothing moves any more: then false.
   bool StepUntil(std::mt19937_64& rng, const std::function<bool()>& condition);
 
+  // While held, nothing moves between router and decode workers.
+  void HoldDecode(bool hold) { decode_held_ = hold; }
+
   // A greedy request for `max_tokens` after a prompt of `prompt_tokens` that follows from `salt`.
   static v1::GenerateRequest Request(int prompt_tokens, uint32_t max_tokens, int salt = 0);
   std::shared_ptr<ClientCall> Send(v1::GenerateRequest request,
@@ -101,6 +104,7 @@ class Cluster {
   std::unique_ptr<Router> router_;
   std::map<std::string, std::unique_ptr<Node>> nodes_;
   uint64_t next_incarnation_ = 1;
+  bool decode_held_ = false;
 };
 
 }  // namespace baton

@@ -78,7 +78,7 @@ void Node::Announce(const std::string& kv_endpoint) {
   d.set_kv_endpoint(kv_endpoint);
   d.set_transport("local");
   d.set_max_context(static_cast<uint32_t>(options_.max_context));
-  d.set_max_queue(static_cast<uint32_t>(options_.max_queue));
+  if (options_.tells_queue) d.set_max_queue(static_cast<uint32_t>(options_.max_queue));
   d.set_pages_total(static_cast<uint32_t>(options_.runner.page_count));
   config.router_endpoint = "router";
   reporter_ = std::make_unique<RegistryReporter>(

@@ -23,11 +23,12 @@ struct Wires {
   FakeClock clock;
   Logger logger{Logger::Config{.level = LogLevel::kError}};
   InProcessLanes lanes{InProcessLanes::Mode::kStepped};
+  InProcessLanes decode_lanes{InProcessLanes::Mode::kStepped};  // the decode conversation's
   LocalFabric fabric{lanes};
   InProcessService<v1::GenerateRequest, v1::GenerateResponse> generate{lanes};
   InProcessService<v1::RegisterRequest, v1::RegisterResponse> registry{lanes};
   InProcessService<v1::PrefillRequest, v1::PrefillResponse> prefill{lanes};
-  InProcessService<v1::DecodeRequest, v1::DecodeResponse> decode{lanes};
+  InProcessService<v1::DecodeRequest, v1::DecodeResponse> decode{decode_lanes};
   InProcessService<v1::HandoffRequest, v1::HandoffResponse> handoff{lanes};
 };
 
@@ -38,6 +39,7 @@ struct NodeOptions {
   FakeRunner::Config runner;
   std::string scheme = "fp16";  // of its weights: the producer of its KV
   int max_queue = 16;
+  bool tells_queue = true;  // the router knows max_queue
   int max_batch = 8;
   int chunk_tokens = 16;
   bool prefix_cache = true;
