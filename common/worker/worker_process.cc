@@ -24,6 +24,7 @@ namespace baton {
 namespace {
 
 constexpr Duration kTickPeriod = std::chrono::milliseconds(5);
+constexpr Duration kFabricPeriod = std::chrono::seconds(1);
 // What open streams get to say goodbye.
 constexpr Duration kShutdownGrace = std::chrono::seconds(2);
 
@@ -53,6 +54,30 @@ int PortOf(const std::string& endpoint) {
   }
   return port;
 }
+
+// Logs which fabric carries the slabs: UCX chooses it when a connection is made.
+class FabricLog {
+ public:
+  FabricLog(const BulkTransport& transport, Clock& clock, Logger& logger)
+      : transport_(transport), clock_(clock), logger_(logger) {}
+
+  void Tick() {
+    const TimePoint now = clock_.Now();
+    if (now < due_) return;
+    due_ = now + kFabricPeriod;
+    std::string fabric = transport_.Describe();
+    if (fabric == last_) return;
+    last_ = std::move(fabric);
+    logger_.Info("kv.transport", {{"fabric", last_}});
+  }
+
+ private:
+  const BulkTransport& transport_;
+  Clock& clock_;
+  Logger& logger_;
+  TimePoint due_ = TimePoint::min();
+  std::string last_;
+};
 
 }  // namespace
 
@@ -139,7 +164,11 @@ void WorkerProcess::RunUntilStopped(const WorkerRole& role, rpc::RpcServer& serv
   signals_->Watch([this, &serve](int count) {
     mailbox_->Post([&serve, count] { serve.StopRequested(count); });
   });
-  mailbox_->Run(kTickPeriod, [&serve] { serve.Tick(); });
+  FabricLog fabric(*transport_, clock_, *logger_);
+  mailbox_->Run(kTickPeriod, [&serve, &fabric] {
+    serve.Tick();
+    fabric.Tick();
+  });
   signals_.reset();
   server.SetHealth(rpc::kReadiness, false);
   if (reporter) reporter->Stop();

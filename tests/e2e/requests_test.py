@@ -88,7 +88,7 @@ class RequestsTest(unittest.TestCase):
             (("--token-ids=1,2,999999",), "INVALID_ARGUMENT", "999999"),
             (("--prompt=x", "--model=nosuch"), "NOT_FOUND", "nosuch"),
             (("--prompt=x", "--logprobs=100"), "INVALID_ARGUMENT", "logprobs"),
-            (("--prompt=",), "INVALID_ARGUMENT", "prompt"),
+            (("--prompt=x", "--min-p=2"), "INVALID_ARGUMENT", "min_p"),
         ]
         for arguments, code, word in cases:
             with self.subTest(arguments=arguments):
