@@ -121,15 +121,19 @@ void DecodeWorker::OnStart(SequenceKey key, const v1::DecodeStart& start) {
   if (!transfer.ok()) {
     return caller.stream->Close(Annotate(transfer.status(), "start.transfer_id"));
   }
-  if (absl::Status status = CheckStart(*transfer, start); !status.ok()) {
-    return RefuseStart(std::move(caller), start, status);
+  absl::Status status = CheckStart(*transfer, start);
+  if (status.ok()) {
+    auto made = MakeReservation(key, *transfer, start);
+    status = made.ok() ? Enter(*std::move(made), caller) : made.status();
   }
-  auto made = MakeReservation(key, *transfer, start);
-  absl::Status status = made.status();
-  if (made.ok()) status = Enter(*std::move(made), caller);
   if (status.ok()) return;
-  RefuseStart(std::move(caller), start, status);
-  opens_.Bury(*transfer, {start.attempt(), v1::REFUSE_CODE_NO_ROOM}, env_.clock.Now());
+  env_.logger.Info("refused", {{"request", start.request().request_id()},
+                               {"attempt", start.attempt()},
+                               {"status", ToString(status)}});
+  caller.stream->Close(status);
+  if (table_.Find(*transfer) == nullptr && !opens_.IsBuried(*transfer, start.attempt())) {
+    opens_.Bury(*transfer, {start.attempt(), v1::REFUSE_CODE_NO_ROOM}, env_.clock.Now());
+  }
 }
 
 absl::Status DecodeWorker::Enter(std::unique_ptr<Reservation> reservation, Caller caller) {
@@ -148,14 +152,6 @@ absl::Status DecodeWorker::Enter(std::unique_ptr<Reservation> reservation, Calle
     opens_.Retry(entered.transfer(), env_.clock.Now());
   }
   return absl::OkStatus();
-}
-
-void DecodeWorker::RefuseStart(Caller caller, const v1::DecodeStart& start,
-                               const absl::Status& status) {
-  env_.logger.Info("refused", {{"request", start.request().request_id()},
-                               {"attempt", start.attempt()},
-                               {"status", ToString(status)}});
-  caller.stream->Close(status);
 }
 
 void DecodeWorker::OnRebind(Reservation& reservation, const v1::DecodeRebind& rebind) {

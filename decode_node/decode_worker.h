@@ -124,7 +124,6 @@ class DecodeWorker {
                                                                const v1::DecodeStart& start) const;
   // Takes a new reservation in, or says why not.
   absl::Status Enter(std::unique_ptr<Reservation> reservation, Caller caller);
-  void RefuseStart(Caller caller, const v1::DecodeStart& start, const absl::Status& status);
   void OnRebind(Reservation& reservation, const v1::DecodeRebind& rebind);
   void OnHandoffMessage(uint64_t session, const TransferId& transfer,
                         const v1::HandoffRequest& message);

@@ -14,8 +14,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Case = v1::HandoffResponse::MessageCase;
 
-constexpr auto kDataLossCode = absl::StatusCode::kDataLoss;
-
 TEST(DecodeWorkerTest, HandsOverAndDecodes) {
   Harness h;
   const auto prompt = MakePrompt(40);
@@ -430,6 +428,11 @@ TEST(DecodeWorkerTest, DrainFinishesWhatWasAccepted) {
   h.HandOver(prefill, MakeTransfer(1), 2, prompt);
   EXPECT_EQ(call->tokens(), h.Expected(prompt, 6));
   EXPECT_TRUE(h.worker->drained());
+  // The Open that belongs to the refused Start is answered at once.
+  prefill.Open(MakeTransfer(2), 1, 40);
+  h.Run();
+  ASSERT_NE(prefill.last(Case::kRefuse), nullptr);
+  EXPECT_EQ(prefill.last(Case::kRefuse)->refuse().code(), v1::REFUSE_CODE_NO_ROOM);
 }
 
 TEST(DecodeWorkerTest, DrainTimeOutEndsTheRest) {
