@@ -20,8 +20,11 @@ namespace {
 
 constexpr const char* kUsage =
     "engine_cpu --model DIR [--weights fp32,fp16,w8a8,w4a16,w4a8,auto] [--kv fp16,int8]\n"
-    "           [--threads N] [--repeat 9] [--page-tokens 64] [--output text|json]\n"
-    "Prints tokens/s: the median of the repetitions and their range.\n";
+    "           [--threads N] [--repeat 9] [--page-tokens 64] [--time wall|cpu]\n"
+    "           [--output text|json]\n"
+    "Prints tokens/s: the median of the repetitions and their range. --time cpu counts CPU time "
+    "of\n"
+    "one thread (--threads 1): steady on a machine that does other work.\n";
 
 struct Column {
   const char* name;
@@ -43,6 +46,7 @@ struct Flags {
   int threads = 1;
   int repeat = 9;
   int page_tokens = 64;
+  TimeBase time = TimeBase::kWall;
   bool json = false;
 };
 
@@ -69,6 +73,7 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
       {"--threads", std::to_string(std::max(1u, std::thread::hardware_concurrency()))},
       {"--repeat", "9"},
       {"--page-tokens", "64"},
+      {"--time", "wall"},
       {"--output", "text"}};
   for (int i = 1; i < argc; i += 2) {
     const auto it = values.find(argv[i]);
@@ -91,6 +96,10 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   BATON_ASSIGN_OR_RETURN(flags.threads, PositiveInt("--threads", values["--threads"]));
   BATON_ASSIGN_OR_RETURN(flags.repeat, PositiveInt("--repeat", values["--repeat"]));
   BATON_ASSIGN_OR_RETURN(flags.page_tokens, PositiveInt("--page-tokens", values["--page-tokens"]));
+  if (values["--time"] == "cpu") flags.time = TimeBase::kCpu;
+  if (flags.time == TimeBase::kCpu && flags.threads != 1) {
+    return InvalidArgument("--time: 'cpu' with {} threads, expected --threads 1", flags.threads);
+  }
   return flags;
 }
 
@@ -109,8 +118,9 @@ class Report {
 
   void Start(const Flags& flags) {
     if (json_) return;
-    fmt::print("model {}, {} threads, target {}, median of {} (min-max), tokens/s\n", flags.model,
-               flags.threads, kernels::DispatchTarget(), flags.repeat);
+    fmt::print("model {}, {} threads, target {}, median of {} (min-max), tokens/s ({} time)\n",
+               flags.model, flags.threads, kernels::DispatchTarget(), flags.repeat,
+               flags.time == TimeBase::kCpu ? "CPU" : "wall");
     fmt::print("{:8} {:8} {:>8}", "weights", "kv", "MB");
     for (const Column& column : kColumns) fmt::print(" {:>22}", column.name);
     fmt::print("\n");
@@ -154,7 +164,8 @@ absl::StatusOr<std::vector<Spread>> MeasureAll(CpuRunner& runner, const Flags& f
   std::vector<std::vector<double>> samples(kColumns.size());
   for (int i = 0; i < flags.repeat; ++i) {
     for (size_t c = 0; c < kColumns.size(); ++c) {
-      BATON_ASSIGN_OR_RETURN(const double speed, Measure(runner, kColumns[c].workload, vocabulary));
+      BATON_ASSIGN_OR_RETURN(const double speed,
+                             Measure(runner, kColumns[c].workload, vocabulary, flags.time));
       samples[c].push_back(speed);
     }
   }

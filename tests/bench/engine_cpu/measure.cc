@@ -1,5 +1,7 @@
 #include "tests/bench/engine_cpu/measure.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -27,13 +29,21 @@ absl::Status Step(CpuRunner& runner, std::vector<Sequence>& sequences, int first
   return runner.Run(batch).status();
 }
 
+double SecondsNow(TimeBase base) {
+  if (base == TimeBase::kWall) return Seconds(RealClock().Now().time_since_epoch());
+  timespec now = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
 }  // namespace
 
 int ContextOf(const Workload& workload) {
   return workload.depth + workload.tokens * workload.steps;
 }
 
-absl::StatusOr<double> Measure(CpuRunner& runner, const Workload& workload, int vocabulary) {
+absl::StatusOr<double> Measure(CpuRunner& runner, const Workload& workload, int vocabulary,
+                               TimeBase base) {
   const int context = ContextOf(workload);
   const int page_tokens = runner.kv().page_tokens;
   const int pages = (context + page_tokens - 1) / page_tokens;
@@ -48,13 +58,12 @@ absl::StatusOr<double> Measure(CpuRunner& runner, const Workload& workload, int 
               static_cast<int32_t>(i) * pages);
   }
   if (workload.depth > 0) BATON_RETURN_IF_ERROR(Step(runner, sequences, 0, workload.depth));
-  const RealClock clock;
-  const TimePoint start = clock.Now();
+  const double start = SecondsNow(base);
   for (int step = 0; step < workload.steps; ++step) {
     BATON_RETURN_IF_ERROR(
         Step(runner, sequences, workload.depth + step * workload.tokens, workload.tokens));
   }
-  const double seconds = Seconds(clock.Now() - start);
+  const double seconds = SecondsNow(base) - start;
   return workload.sequences * workload.tokens * workload.steps / seconds;
 }
 

@@ -16,8 +16,15 @@ struct Workload {
   int steps = 1;   // timed steps; decode goes deeper by one token each
 };
 
+// What time is counted.
+enum class TimeBase {
+  kWall,
+  kCpu,  // of the calling thread: what one thread would take on a machine without other load
+};
+
 // Tokens per second of one run of the workload.
-absl::StatusOr<double> Measure(CpuRunner& runner, const Workload& workload, int vocabulary);
+absl::StatusOr<double> Measure(CpuRunner& runner, const Workload& workload, int vocabulary,
+                               TimeBase base);
 
 // Tokens of context each sequence of the workload needs.
 int ContextOf(const Workload& workload);

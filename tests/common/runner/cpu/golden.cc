@@ -54,9 +54,12 @@ std::vector<GoldenPrompt> LoadGolden(const std::string& model) {
   return golden;
 }
 
-std::vector<GoldenPrompt> LoadGoldenOfArchitecture(const std::string& name) {
-  std::vector<GoldenPrompt> golden;
-  Append(ReadJson(ModelFolder("arch/" + name) / "golden.json").at("prompts"), golden);
+ArchitectureGolden LoadArchitectureGolden(const std::string& name) {
+  const nlohmann::json json = ReadJson(ModelFolder("arch/" + name) / "golden.json");
+  ArchitectureGolden golden;
+  Append(json.at("prompts"), golden.prompts);
+  golden.scored = json.at("nll_tokens").get<std::vector<int32_t>>();
+  golden.nll = json.at("nll").get<double>();
   return golden;
 }
 
@@ -157,6 +160,15 @@ void ExpectGolden(const GoldenPrompt& golden, const Generated& generated) {
     }
     EXPECT_NEAR(generated.logprobs[step], golden.logprobs[step], kTolerance) << "step " << step;
   }
+}
+
+double MeanNegativeLogLikelihood(CpuRunner& runner, std::span<const int32_t> tokens) {
+  std::vector<int32_t> pages(static_cast<size_t>(runner.kv().page_count));
+  std::iota(pages.begin(), pages.end(), 0);
+  const auto scores = runner.Score(tokens, pages);
+  BATON_CHECK(scores.ok());
+  return -std::accumulate(scores->begin(), scores->end(), 0.0) /
+         static_cast<double>(scores->size());
 }
 
 double MeanLogprobError(CpuRunner& runner, std::span<const GoldenPrompt> prompts) {

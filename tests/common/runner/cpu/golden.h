@@ -25,9 +25,14 @@ struct GoldenPrompt {
 std::filesystem::path ModelFolder(const std::string& name);
 bool HaveModel(const std::string& name);
 
-// Prompts of golden.json ("short") and golden_long.json together.
+// Prompts of golden.json and golden_long.json together.
 std::vector<GoldenPrompt> LoadGolden(const std::string& model);
-std::vector<GoldenPrompt> LoadGoldenOfArchitecture(const std::string& name);
+struct ArchitectureGolden {
+  std::vector<GoldenPrompt> prompts;
+  std::vector<int32_t> scored;  // tokens whose likelihood is given
+  double nll = 0;               // mean over `scored` from the second token on
+};
+ArchitectureGolden LoadArchitectureGolden(const std::string& name);
 
 std::shared_ptr<const CpuModel> LoadModel(const std::filesystem::path& folder, WeightFormat format);
 std::unique_ptr<CpuRunner> MakeRunner(std::shared_ptr<const CpuModel> model, kernels::KvFormats kv,
@@ -54,5 +59,8 @@ void ExpectGolden(const GoldenPrompt& golden, const Generated& generated);
 // Mean |difference| of the log-probabilities of the golden continuations, each token given the
 // reference's tokens before it.
 double MeanLogprobError(CpuRunner& runner, std::span<const GoldenPrompt> prompts);
+
+// Of the tokens from the second on, computed as one chunk.
+double MeanNegativeLogLikelihood(CpuRunner& runner, std::span<const int32_t> tokens);
 
 }  // namespace baton::test

@@ -14,7 +14,7 @@ TEST(ThreadPool, CallsEachPartOnceAndWaits) {
   for (int threads : {1, 2, 3, 8}) {
     ThreadPool pool(threads);
     EXPECT_EQ(pool.threads(), threads);
-    for (int round = 0; round < 200; ++round) {
+    for (int round = 0; round < 50; ++round) {
       std::vector<int> calls(static_cast<size_t>(threads), 0);
       pool.Run([&](int part, int parts) {
         ASSERT_EQ(parts, threads);
@@ -29,7 +29,7 @@ TEST(ThreadPool, WritesOfOneRoundAreSeenInTheNext) {
   constexpr int kThreads = 4;
   ThreadPool pool(kThreads);
   std::vector<int64_t> values(kThreads, 0);
-  constexpr int kRounds = 2000;
+  constexpr int kRounds = 300;
   for (int round = 0; round < kRounds; ++round) {
     // Each part reads its neighbour's value of the round before, so every barrier counts.
     std::vector<int64_t> next(kThreads);
