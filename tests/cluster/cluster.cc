@@ -146,6 +146,12 @@ void Cluster::Pass(Duration time) {
   }
 }
 
+void Cluster::Advance(Duration time) {
+  wires.clock.Advance(time);
+  router_->Tick();
+  for (auto& [id, node] : nodes_) node->Tick();
+}
+
 bool Cluster::Step(std::mt19937_64& rng) {
   // The router, and of each node its mailbox, both lanes and its held slabs.
   const std::vector<int> lanes = wires.lanes.Waiting();

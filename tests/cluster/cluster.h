@@ -63,6 +63,8 @@ class Cluster {
   void Run();
   // Lets time go by, in small steps, running everything in each.
   void Pass(Duration time);
+  // Lets time go by at once: clocks are looked at, nothing else moves.
+  void Advance(Duration time);
   // Moves one random thing; false when the one that was drawn had nothing to do.
   bool Step(std::mt19937_64& rng);
   // Steps in a random order until the condition holds, or nothing moves any more: then false.
