@@ -130,6 +130,35 @@ TEST(ClusterFailuresTest, ADecodeWorkerWithoutRoomIsReplacedByRebind) {
   ExpectQuiet(cluster);
 }
 
+TEST(ClusterFailuresTest, DroppedKvIsComputedAgainAndCostsNoRetry) {
+  std::mt19937_64 rng(7);
+  Cluster::Options options = Cluster::Defaults();
+  options.decodes = 2;
+  options.prefill.runner.page_count = 6;
+  options.decode.runner.page_count = 8;
+  options.decode.max_pending_kv = 1;
+  options.prefill.prefix_cache = false;
+  Cluster cluster(options);
+  // d0 is full of the first request for a while.
+  auto first = cluster.Send(Cluster::Request(60, 60, 0));
+  ASSERT_TRUE(cluster.StepUntil(rng, [&] { return first->tokens.size() > 1; }));
+  auto second = cluster.Send(Cluster::Request(5, 3, 1));
+  // Its KV waits for a Grant of d0, in pages that the fourth needs, which d1 has granted.
+  auto third = cluster.Send(Cluster::Request(60, 8, 2));
+  auto fourth = cluster.Send(Cluster::Request(60, 8, 3));
+  cluster.Run();
+  for (const auto& call : {first, second, third, fourth}) {
+    ASSERT_TRUE(call->completed()) << *call->end_;
+    EXPECT_EQ(call->tokens, call->expected());
+  }
+  EXPECT_EQ(third->complete().workers().decode(), "d0");
+  EXPECT_EQ(fourth->complete().workers().decode(), "d1");
+  EXPECT_GT(third->complete().attempts(), 1u);
+  EXPECT_EQ(fourth->complete().attempts(), 1u);
+  EXPECT_EQ(cluster.router().stats().retries, 0u);
+  ExpectQuiet(cluster);
+}
+
 TEST(ClusterFailuresTest, ARequestThatCanNeverFitIsRefusedAtOnce) {
   Cluster::Options options = Cluster::Defaults();
   options.decode.runner.page_count = 4;

@@ -19,6 +19,7 @@ constexpr int kMaxPrompt = 60;
 constexpr int kMaxTokens = 36;
 constexpr int kRequests = 30;
 constexpr size_t kLive = 6;
+constexpr int64_t kMinSteps = 2100;  // of each of the 48 walks: more than 100,000 together
 
 struct Storm {
   FaultyTransport::Faults faults;
@@ -168,6 +169,7 @@ TEST_P(CalmWalkTest, EveryRequestCompletesWithoutALeaseExpiring) {
   Walk walk(seed, Storm{.faults = {.hold = 0.2, .duplicate = 0.1}});
   walk.Run();
   Report(seed, walk);
+  EXPECT_GE(walk.steps(), kMinSteps);
   EXPECT_EQ(walk.ends(), (std::map<StatusCode, int>{{StatusCode::kOk, kRequests}}));
   EXPECT_LT(Seconds(walk.elapsed()), 20);
   walk.ExpectQuiet();
@@ -194,6 +196,7 @@ TEST_P(StormyWalkTest, EveryRequestEndsOnceAndNothingIsHeld) {
                         .deadline = 0.1});
   walk.Run();
   Report(seed, walk);
+  EXPECT_GE(walk.steps(), kMinSteps);
   const std::set<StatusCode> expected = {StatusCode::kOk, StatusCode::kUnavailable,
                                          StatusCode::kDataLoss, StatusCode::kDeadlineExceeded};
   for (const auto& [code, count] : walk.ends()) {
