@@ -2,6 +2,7 @@
 // 0 and 512, for each weight format and KV format.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -21,10 +22,11 @@ namespace {
 constexpr const char* kUsage =
     "engine_cpu --model DIR [--weights fp32,fp16,w8a8,w4a16,w4a8,auto] [--kv fp16,int8]\n"
     "           [--threads N] [--repeat 9] [--page-tokens 64] [--time wall|cpu]\n"
-    "           [--output text|json]\n"
-    "Prints tokens/s: the median of the repetitions and their range. --time cpu counts CPU time "
-    "of\n"
-    "one thread (--threads 1): steady on a machine that does other work.\n";
+    "           [--workloads pp512,tg64@0,tg64@512,8xtg64@0,8xtg64@512] [--output text|json]\n"
+    "Prints tokens/s: the median of the repetitions, after one that is not counted, and their\n"
+    "range. pp: prefill of that many tokens; tg: tokens decoded at that depth, by that many\n"
+    "sequences. --time cpu counts CPU time of one thread (--threads 1): steady on a machine that\n"
+    "does other work.\n";
 
 struct Column {
   const char* name;
@@ -33,16 +35,17 @@ struct Column {
 
 constexpr std::array kColumns = {
     Column{"pp512", {.sequences = 1, .depth = 0, .tokens = 512, .steps = 1}},
-    Column{"tg64 @0", {.sequences = 1, .depth = 0, .tokens = 1, .steps = 64}},
-    Column{"tg64 @512", {.sequences = 1, .depth = 512, .tokens = 1, .steps = 64}},
-    Column{"8 x tg64 @0", {.sequences = 8, .depth = 0, .tokens = 1, .steps = 64}},
-    Column{"8 x tg64 @512", {.sequences = 8, .depth = 512, .tokens = 1, .steps = 64}},
+    Column{"tg64@0", {.sequences = 1, .depth = 0, .tokens = 1, .steps = 64}},
+    Column{"tg64@512", {.sequences = 1, .depth = 512, .tokens = 1, .steps = 64}},
+    Column{"8xtg64@0", {.sequences = 8, .depth = 0, .tokens = 1, .steps = 64}},
+    Column{"8xtg64@512", {.sequences = 8, .depth = 512, .tokens = 1, .steps = 64}},
 };
 
 struct Flags {
   std::string model;
   std::vector<WeightFormat> weights;
   std::vector<kernels::KvFormats> kv;
+  std::vector<Column> columns;
   int threads = 1;
   int repeat = 9;
   int page_tokens = 64;
@@ -65,6 +68,20 @@ absl::StatusOr<int> PositiveInt(const std::string& flag, const std::string& valu
   return static_cast<int>(number);
 }
 
+absl::StatusOr<std::vector<Column>> ParseColumns(const std::string& list) {
+  if (list.empty()) return std::vector<Column>(kColumns.begin(), kColumns.end());
+  std::vector<Column> columns;
+  for (const std::string& name : Split(list)) {
+    const auto named = [&](const Column& column) { return column.name == name; };
+    const auto found = std::find_if(kColumns.begin(), kColumns.end(), named);
+    if (found == kColumns.end()) {
+      return InvalidArgument("--workloads: '{}', expected a workload (--help lists them)", name);
+    }
+    columns.push_back(*found);
+  }
+  return columns;
+}
+
 absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   std::map<std::string, std::string> values = {
       {"--model", ""},
@@ -74,6 +91,7 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
       {"--repeat", "9"},
       {"--page-tokens", "64"},
       {"--time", "wall"},
+      {"--workloads", ""},
       {"--output", "text"}};
   for (int i = 1; i < argc; i += 2) {
     const auto it = values.find(argv[i]);
@@ -96,6 +114,7 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
   BATON_ASSIGN_OR_RETURN(flags.threads, PositiveInt("--threads", values["--threads"]));
   BATON_ASSIGN_OR_RETURN(flags.repeat, PositiveInt("--repeat", values["--repeat"]));
   BATON_ASSIGN_OR_RETURN(flags.page_tokens, PositiveInt("--page-tokens", values["--page-tokens"]));
+  BATON_ASSIGN_OR_RETURN(flags.columns, ParseColumns(values["--workloads"]));
   if (values["--time"] == "cpu") flags.time = TimeBase::kCpu;
   if (flags.time == TimeBase::kCpu && flags.threads != 1) {
     return InvalidArgument("--time: 'cpu' with {} threads, expected --threads 1", flags.threads);
@@ -105,7 +124,7 @@ absl::StatusOr<Flags> ParseFlags(int argc, char** argv) {
 
 int PagesOf(const Flags& flags) {
   int pages = 0;
-  for (const Column& column : kColumns) {
+  for (const Column& column : flags.columns) {
     const int each = (ContextOf(column.workload) + flags.page_tokens - 1) / flags.page_tokens;
     pages = std::max(pages, each * column.workload.sequences);
   }
@@ -122,10 +141,10 @@ class Report {
                flags.model, flags.threads, kernels::DispatchTarget(), flags.repeat,
                flags.time == TimeBase::kCpu ? "CPU" : "wall");
     fmt::print("{:8} {:8} {:>8}", "weights", "kv", "MB");
-    for (const Column& column : kColumns) fmt::print(" {:>22}", column.name);
+    for (const Column& column : flags.columns) fmt::print(" {:>22}", column.name);
     fmt::print("\n");
   }
-  void Row(std::string_view weights, const std::string& kv, double megabytes,
+  void Row(const Flags& flags, std::string_view weights, const std::string& kv, double megabytes,
            const std::vector<Spread>& spreads) {
     if (!json_) fmt::print("{:8} {:8} {:8.2f}", weights, kv, megabytes);
     for (size_t i = 0; i < spreads.size(); ++i) {
@@ -135,7 +154,7 @@ class Report {
       }
       rows_.push_back({{"weights", weights},
                        {"kv", kv},
-                       {"workload", kColumns[i].name},
+                       {"workload", flags.columns[i].name},
                        {"tokens_per_s", s.median},
                        {"min", s.min},
                        {"max", s.max}});
@@ -161,12 +180,12 @@ class Report {
 // All workloads in turn, as often as asked: a slow moment of the machine hits each of them.
 absl::StatusOr<std::vector<Spread>> MeasureAll(CpuRunner& runner, const Flags& flags,
                                                int vocabulary) {
-  std::vector<std::vector<double>> samples(kColumns.size());
-  for (int i = 0; i < flags.repeat; ++i) {
-    for (size_t c = 0; c < kColumns.size(); ++c) {
+  std::vector<std::vector<double>> samples(flags.columns.size());
+  for (int i = -1; i < flags.repeat; ++i) {
+    for (size_t c = 0; c < flags.columns.size(); ++c) {
       BATON_ASSIGN_OR_RETURN(const double speed,
-                             Measure(runner, kColumns[c].workload, vocabulary, flags.time));
-      samples[c].push_back(speed);
+                             Measure(runner, flags.columns[c].workload, vocabulary, flags.time));
+      if (i >= 0) samples[c].push_back(speed);
     }
   }
   std::vector<Spread> spreads;
@@ -190,7 +209,7 @@ absl::Status RunBench(const Flags& flags) {
                                                        .threads = flags.threads}));
       BATON_ASSIGN_OR_RETURN(const std::vector<Spread> spreads,
                              MeasureAll(*runner, flags, model->config.vocab_size));
-      report.Row(NameOf(format), kernels::KvFormatsName(kv),
+      report.Row(flags, NameOf(format), kernels::KvFormatsName(kv),
                  static_cast<double>(model->weight_bytes()) / 1e6, spreads);
     }
   }
@@ -202,6 +221,10 @@ absl::Status RunBench(const Flags& flags) {
 }  // namespace baton::bench
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--help") {
+    std::fputs(baton::bench::kUsage, stdout);
+    return 0;
+  }
   const auto flags = baton::bench::ParseFlags(argc, argv);
   const absl::Status status = flags.ok() ? baton::bench::RunBench(*flags) : flags.status();
   if (status.ok()) return 0;
