@@ -103,7 +103,7 @@ TEST_F(SlabIntakeTest, TruncatedSlabIsBad) {
   prefill->Ask(kTransfer, 1, 0, {0, 2, 0, 2, 0, 16});
   h->Run();
   auto slab = prefill->Pack(kTransfer, 1, 0, {0, 2, 0, 2, 0, 16});
-  slab.payload.resize(slab.payload.size() - 5);
+  slab.payload.erase(slab.payload.end() - 5, slab.payload.end());
   prefill->SendSlab(slab);
   h->Run();
   EXPECT_EQ(prefill->ack(0), v1::ACK_CODE_BAD_CHECKSUM);
