@@ -98,12 +98,30 @@ absl::StatusOr<WorkerPair> LiveRequest::Pick(const PairQuery& query) {
 void LiveRequest::Requeue() { hooks_.requeued(*this); }
 
 void LiveRequest::Deliver(v1::GenerateResponse response) {
-  if (response.has_complete()) hooks_.completed(response.complete());
-  // A client that went away is told by the end of its stream.
-  if (client_ != nullptr) client_->Send(std::move(response)).IgnoreError();
+  if (client_ == nullptr) return;
+  if (response.has_complete()) {
+    Flush();
+    hooks_.completed(response.complete());
+    // A client that went away is told by the end of its stream.
+    client_->Send(std::move(response)).IgnoreError();
+  } else if (!chunk_) {
+    chunk_ = std::move(response);
+    hooks_.has_output(*this);
+  } else {
+    v1::Chunk& chunk = *chunk_->mutable_chunk();
+    chunk.mutable_token_ids()->MergeFrom(response.chunk().token_ids());
+    chunk.mutable_text()->append(response.chunk().text());
+    chunk.mutable_logprobs()->MergeFrom(response.chunk().logprobs());
+  }
+}
+
+void LiveRequest::Flush() {
+  if (chunk_ && client_ != nullptr) client_->Send(*std::move(chunk_)).IgnoreError();
+  chunk_.reset();
 }
 
 void LiveRequest::Settled(const absl::Status& status) {
+  Flush();
   if (client_ != nullptr) client_->Close(status);
   client_.reset();
   hooks_.settled(*this, status);

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -30,6 +31,7 @@ class LiveRequest : private WorkerLegs, private RequestOwner {
   // back.
   struct Hooks {
     std::function<void(LiveRequest&)> requeued;
+    std::function<void(LiveRequest&)> has_output;  // Flush it at the end of the batch of events
     std::function<void(const v1::Complete&)> completed;
     std::function<void(LiveRequest&, const absl::Status&)> settled;
   };
@@ -51,6 +53,9 @@ class LiveRequest : private WorkerLegs, private RequestOwner {
   void Cancel(v1::CancelReason reason, const absl::Status& status);
   void WorkerLost(const WorkerKey& key);
   void Tick(TimePoint now);
+  // Sends the tokens that came in this batch of events, in one chunk: a busy router sends fewer,
+  // larger messages.
+  void Flush();
 
   uint64_t number() const { return number_; }
   TimePoint deadline() const { return deadline_; }
@@ -76,7 +81,8 @@ class LiveRequest : private WorkerLegs, private RequestOwner {
   Pairing& pairing_;
   Clock& clock_;
   const Hooks& hooks_;
-  std::shared_ptr<ClientStream> client_;  // null once settled
+  std::shared_ptr<ClientStream> client_;       // null once settled
+  std::optional<v1::GenerateResponse> chunk_;  // not sent yet
   WorkerLeg<v1::PrefillRequest, v1::PrefillResponse> prefill_;
   WorkerLeg<v1::DecodeRequest, v1::DecodeResponse> decode_;
   RequestFlow flow_;

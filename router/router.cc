@@ -21,10 +21,12 @@ Router::Router(Config config, Clock& clock, Mailbox& mailbox, Logger& logger,
       logger_(logger),
       codec_(codec),
       openers_(std::move(openers)),
-      hooks_{.requeued = [this](LiveRequest& request) { queue_.insert(request.number()); },
-             .completed = [this](const v1::Complete& complete) { metrics_.Completed(complete); },
-             .settled = [this](LiveRequest& request,
-                               const absl::Status& status) { OnSettled(request, status); }},
+      hooks_{
+          .requeued = [this](LiveRequest& request) { queue_.insert(request.number()); },
+          .has_output = [this](LiveRequest& request) { with_output_.push_back(request.number()); },
+          .completed = [this](const v1::Complete& complete) { metrics_.Completed(complete); },
+          .settled = [this](LiveRequest& request,
+                            const absl::Status& status) { OnSettled(request, status); }},
       registry_(
           config_.registry, clock, mailbox, logger,
           [this](const v1::WorkerDescriptor& descriptor) { return AdmitWorker(descriptor); },
@@ -182,6 +184,8 @@ void Router::OnSettled(LiveRequest& request, const absl::Status& status) {
 
 void Router::Tick() {
   const TimePoint now = clock_.Now();
+  for (uint64_t number : with_output_) requests_.at(number)->Flush();
+  with_output_.clear();
   ExpireDeadlines(now);
   if (now >= next_sweep_) {
     next_sweep_ = now + kSweepPeriod;
@@ -208,7 +212,11 @@ void Router::Sweep(TimePoint now) {
     for (auto& [number, request] : requests_) request->WorkerLost(key);
   }
   for (uint64_t number : ending_) requests_.at(number)->Tick(now);
-  metrics_.SetLoad(ids_.size(), queue_.size());
+  uint64_t queued_prompt_tokens = 0;
+  for (uint64_t number : queue_) {
+    queued_prompt_tokens += requests_.at(number)->flow().spec().worker.prompt_size();
+  }
+  metrics_.SetLoad(ids_.size(), queue_.size(), queued_prompt_tokens);
   metrics_.SetWorkers(registry_.membership().Snapshot());
   if (now >= drain_deadline_) CancelAll();
   dispatch_due_ = true;

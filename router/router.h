@@ -120,6 +120,7 @@ class Router {
   std::unordered_map<std::string, uint64_t> ids_;       // live ones
   std::set<uint64_t> queue_;                            // first come, first served
   std::set<std::pair<TimePoint, uint64_t>> deadlines_;  // live ones
+  std::vector<uint64_t> with_output_;                   // to flush after this batch of events
   std::vector<uint64_t> ending_;                        // settled
   bool dispatch_due_ = false;
   bool draining_ = false;

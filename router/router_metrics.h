@@ -23,16 +23,19 @@ class RouterMetrics {
   void Completed(const v1::Complete& complete);
   // An admitted one ended, with what it cost.
   void Settled(uint32_t retries, uint32_t tokens, const absl::Status& status);
-  void SetLoad(size_t live, size_t queued);
+  void SetLoad(size_t live, size_t queued, uint64_t queued_prompt_tokens);
   void SetWorkers(const ClusterSnapshot& snapshot);
 
  private:
   MetricRegistry& registry_;
   Gauge& in_flight_;
   Gauge& queue_depth_;
+  Gauge& queued_prompt_tokens_;
   Counter& prompt_tokens_;
   Counter& generated_tokens_;
   Counter& retries_;
+  Counter& cancelled_early_;  // before the first token
+  Counter& cancelled_late_;
   Histogram& queue_time_;
   Histogram& prefill_time_;
   Histogram& ttft_;
