@@ -41,7 +41,10 @@ void DecodeLoop::Advance() {
         MakeStepEntry(planned.key, reservation.sequence, planned.tokens, reservation.pages));
   }
   if (entries.empty()) return;
+  size_t tokens = 0;
+  for (const StepEntry& entry : entries) tokens += entry.tokens.size();
   metrics_.batch_size.Observe(static_cast<double>(entries.size()));
+  metrics_.batch_tokens.Observe(static_cast<double>(tokens));
   step_started_ = clock_.Now();
   steps_.Start(std::move(entries));
 }

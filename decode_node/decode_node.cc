@@ -27,7 +27,8 @@ absl::Status RunDecodeNode(WorkerOptions options, const DecodeOptions& decode) {
            .max_pending_kv = decode.max_pending_kv,
            .slab_bytes = o.slab_bytes,
            .arena_bytes = o.arena_bytes,
-           .leases = o.lease},
+           .leases = o.lease,
+           .transport = o.transport},
           {process->clock(), process->mailbox(), process->executor(), process->runner(),
            process->transport(), process->logger(), process->metrics()}));
   const auto decode_service = rpc::MakeDecodeService([&worker](auto stream, TimePoint deadline) {

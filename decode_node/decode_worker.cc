@@ -137,6 +137,7 @@ void DecodeWorker::OnStart(SequenceKey key, const v1::DecodeStart& start) {
 }
 
 absl::Status DecodeWorker::Enter(std::unique_ptr<Reservation> reservation, Caller caller) {
+  reservation->arrived = env_.clock.Now();
   reservation->stream = std::move(caller.stream);
   reservation->deadline = caller.deadline;
   const PageDesk::Answer answer = pages_.Ask(*reservation);
@@ -170,6 +171,9 @@ void DecodeWorker::OnRebind(Reservation& reservation, const v1::DecodeRebind& re
 }
 
 void DecodeWorker::AnswerReserved(Reservation& reservation) {
+  if (const auto arrived = std::exchange(reservation.arrived, std::nullopt)) {
+    metrics_.queue_time.Observe(Seconds(env_.clock.Now() - *arrived));
+  }
   Send(reservation, ReservedMessage(reservation));
   opens_.Retry(reservation.transfer(), env_.clock.Now());
 }
@@ -248,6 +252,7 @@ void DecodeWorker::End(Reservation& reservation, const absl::Status& status, v1:
                                      {"attempt", reservation.attempt()},
                                      {"tokens", reservation.sequence.output_tokens()},
                                      {"status", ToString(status)}});
+  metrics_.RequestEnded(status.code());
   const Tombstone tombstone{reservation.attempt(), code};
   reservation.stream->Close(status);
   table_.Remove(reservation.key);

@@ -54,6 +54,7 @@ class DecodeWorker {
     uint64_t arena_bytes = 64 << 20;
     LeaseConfig leases;
     Duration sweep_period = std::chrono::milliseconds(10);  // of deadlines and leases
+    std::string transport = "local";                        // as metrics name it
   };
   // All outlive the worker.
   struct Environment {

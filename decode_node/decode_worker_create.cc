@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<DecodeWorker>> DecodeWorker::Create(Config config
 DecodeWorker::DecodeWorker(Config config, Environment environment)
     : config_(std::move(config)),
       env_(environment),
-      metrics_(env_.metrics),
+      metrics_(env_.metrics, config_.transport),
       pages_({{env_.runner.kv().page_count, env_.runner.kv().page_tokens, config_.prefix_cache},
               config_.max_queue,
               config_.max_pending_kv}),

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -39,6 +40,7 @@ struct Reservation {
   const SequenceKey key;  // of its Decode stream; later streams have larger ones
   std::shared_ptr<Stream> stream;
   TimePoint deadline;
+  std::optional<TimePoint> arrived;  // until it gets its first pages
   Phase phase = Phase::kQueued;
   Sequence sequence;
   TransferReceiver receiver;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "baton/v1/kv.pb.h"
 #include "common/metrics/registry.h"
@@ -9,7 +11,8 @@ namespace baton {
 // The metrics that a prefill worker writes; those without labels are looked up once.
 class PrefillMetrics {
  public:
-  explicit PrefillMetrics(MetricRegistry& registry);
+  // `transport` names what carries the slabs.
+  PrefillMetrics(MetricRegistry& registry, const std::string& transport);
 
   void RequestEnded(absl::StatusCode code);
   // An attempt ended without its KV delivered.
@@ -19,6 +22,7 @@ class PrefillMetrics {
   Gauge& queued_prompt_tokens;
   Gauge& pages_used;
   Gauge& pages_free;
+  Gauge& pages_pending;  // computed, and not taken by a decode worker yet
   Gauge& page_usage;
   Counter& prompt_tokens;
   Counter& prefix_tokens_reused;

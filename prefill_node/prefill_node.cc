@@ -27,7 +27,8 @@ absl::Status RunPrefillNode(WorkerOptions options, const PrefillOptions& prefill
            .slab_bytes = o.slab_bytes,
            .arena_bytes = o.arena_bytes,
            .slab_timeout = prefill.slab_timeout,
-           .lease = o.lease},
+           .lease = o.lease,
+           .transport = o.transport},
           {process->runner(), process->executor(), process->mailbox(), process->clock(),
            process->transport(), rpc::HandoffOpener(process->channels()), process->logger(),
            process->metrics()}));

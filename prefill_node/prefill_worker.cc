@@ -69,7 +69,7 @@ PrefillWorker::PrefillWorker(Config config, Collaborators& collaborators)
       mailbox_(collaborators.mailbox),
       clock_(collaborators.clock),
       logger_(collaborators.logger),
-      metrics_(collaborators.metrics),
+      metrics_(collaborators.metrics, config_.transport),
       admission_{.request = config_.limits,
                  .self = Incarnation(config_.self.incarnation()),
                  .page_tokens = collaborators.runner.kv().page_tokens,
@@ -345,6 +345,11 @@ void PrefillWorker::UpdateGauges() {
   metrics_.queued_prompt_tokens.Set(static_cast<double>(scheduler_.waiting_tokens()));
   metrics_.pages_free.Set(pages.available());
   metrics_.pages_used.Set(pages.page_count() - pages.available());
+  int pending = 0;
+  for (const auto& [id, session] : sessions_) {
+    if (session.job && session.job->computed()) pending += session.job->pages.size();
+  }
+  metrics_.pages_pending.Set(pending);
   metrics_.page_usage.Set(1.0 - static_cast<double>(pages.available()) / pages.page_count());
 }
 

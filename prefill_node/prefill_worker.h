@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "baton/v1/prefill.pb.h"
@@ -40,6 +41,7 @@ class PrefillWorker {
     size_t arena_bytes = 64 << 20;
     Duration slab_timeout = std::chrono::seconds(5);
     LeaseConfig lease;
+    std::string transport = "local";                        // as metrics name it
     Duration sweep_period = std::chrono::milliseconds(10);  // of deadlines and leases
   };
   struct Collaborators {  // outlive the worker
