@@ -43,6 +43,9 @@ struct DenseKernel {
     }
     const int64_t depth = p.w->k();
     for (int64_t k = 0; k < depth; ++k) {
+      if constexpr (kRows == 1) {
+        PrefetchPanels<kPanels>(*p.w, panel, k * kPanel * static_cast<int64_t>(sizeof(T)));
+      }
       VF b[kWide];
       BATON_UNROLL for (int v = 0; v < kWide; ++v) {
         b[v] = LoadWeights(w[v / kVectors] + k * kPanel + v % kVectors * kLanes);

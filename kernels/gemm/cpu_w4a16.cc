@@ -93,6 +93,9 @@ struct W4A16Kernel {
     }
     const int64_t whole = (last - first) / kStep;
     for (int64_t s = 0; s < whole; ++s) {
+      if constexpr (kRows == 1) {
+        PrefetchPanels<kPanels>(*p.w, panel, (first / kStep + s) * kPanel * 4);
+      }
       SumStep<kRows, kPanels>(w, s, a, zero, acc);
       BATON_UNROLL for (int r = 0; r < kRows; ++r) a[r] += kStep;
     }

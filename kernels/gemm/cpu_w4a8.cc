@@ -19,8 +19,19 @@ struct W4A8Kernel {
 
   template <int kRows, int kPanels>
   static HWY_NOINLINE void Tile(const GemmParams& p, int64_t row, int64_t panel) {
+    HWY_ALIGN float totals[kRows * kPanels * kPanel] = {};  // registers hold the group's sums
+    if constexpr (kRows == 1) {
+      // Memory bounds a single row: its panels are read one after the other, as they lie there.
+      for (int i = 0; i < kPanels; ++i) SumPanels<1, 1>(p, row, panel + i, totals + i * kPanel);
+    } else {
+      SumPanels<kRows, kPanels>(p, row, panel, totals);
+    }
+    WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
+  }
+
+  template <int kRows, int kPanels>
+  static HWY_INLINE void SumPanels(const GemmParams& p, int64_t row, int64_t panel, float* totals) {
     constexpr int kWide = kPanels * kVectors;
-    HWY_ALIGN float totals[kRows * kWide * kLanes] = {};  // registers hold the group's sums
     for (int64_t j = 0; j < p.w->groups(); ++j) {
       VI acc[kRows][kWide];
       StartGroup<kRows, kPanels>(p, row, panel, j, acc);
@@ -33,7 +44,6 @@ struct W4A8Kernel {
       }
       AddScaled<kRows, kPanels>(*p.w, panel, j, sums, totals);
     }
-    WriteTile(p, {row, row + kRows}, {panel, panel + kPanels}, totals);
   }
 
   // Packed codes are too large by the zero point: start from -zero · Σ activations.
@@ -72,6 +82,18 @@ struct W4A8Kernel {
     BATON_UNROLL for (int i = 0; i < kPanels; ++i) {
       w[i] = reinterpret_cast<const int32_t*>(p.w->panel(panel + i));
     }
+    if constexpr (kDot4IsExact32 && kRows * kWide == 1) {
+      // Four chains of dot products instead of one: their sum is exact in any order.
+      VI more[3] = {hn::Zero(DI()), hn::Zero(DI()), hn::Zero(DI())};
+      for (int64_t k = first; k < last; k += 16) {
+        PrefetchPanels<1>(*p.w, panel, k / 8 * kPanel * 4);
+        PrefetchPanels<1>(*p.w, panel, (k / 8 + 1) * kPanel * 4);
+        StepOfRow(w[0], a[0], k, acc[0][0], more[0]);
+        StepOfRow(w[0], a[0], k + 8, more[1], more[2]);
+      }
+      acc[0][0] = hn::Add(hn::Add(acc[0][0], more[0]), hn::Add(more[1], more[2]));
+      return;
+    }
     if constexpr (kDot4IsExact32) {
       for (int64_t k = first; k < last; k += 8) Step<kRows, kPanels>(w, a, k, acc);
       return;
@@ -88,6 +110,16 @@ struct W4A8Kernel {
         BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = AddBlock(acc[r][v], sums[r][v]);
       }
     }
+  }
+
+  // Eight K positions of one row and one vector of output features.
+  static HWY_INLINE void StepOfRow(const int32_t* w, const int8_t* a, int64_t k, VI& low_sum,
+                                   VI& high_sum) {
+    const VI low = hn::Set(DI(), 0x0F0F0F0F);
+    const VI packed = hn::Load(DI(), w + k / 8 * kPanel);
+    low_sum = Dot4(low_sum, hn::And(packed, low), BroadcastActivations(a + k));
+    high_sum =
+        Dot4(high_sum, hn::And(hn::ShiftRight<4>(packed), low), BroadcastActivations(a + k + 4));
   }
 
   // Eight K positions.

@@ -35,6 +35,7 @@ struct W8A8Kernel {
       BATON_UNROLL for (int v = 0; v < kWide; ++v) acc[r][v] = start;
     }
     for (int64_t k = 0; k < depth; k += 4) {
+      if constexpr (kRows == 1) PrefetchPanels<kPanels>(*p.w, panel, k * kPanel);
       Weights8 b[kWide];
       BATON_UNROLL for (int v = 0; v < kWide; ++v) {
         b[v] =

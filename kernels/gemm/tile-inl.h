@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/numeric/partition.h"
@@ -49,6 +50,19 @@ struct TallTiles {  // weights are unpacked, which more rows share
     return rows == 1 ? 2 : 1;
   }
 };
+
+// How far ahead a product of one row asks for its weights: it is bound by memory, and hardware
+// prefetchers stop at every border of a page.
+constexpr int64_t kPrefetchBytes = 2048;
+
+// Asks for what a tile of kPanels panels, or the next one, reads kPrefetchBytes after `offset`.
+template <int kPanels>
+HWY_INLINE void PrefetchPanels(const PackedWeight& w, int64_t panel, int64_t offset) {
+  const auto bytes = static_cast<int64_t>(w.panel_bytes());
+  const int64_t next = offset + kPrefetchBytes;
+  const int64_t ahead = next < bytes ? next : next + (kPanels - 1) * bytes;
+  BATON_UNROLL for (int i = 0; i < kPanels; ++i) hwy::Prefetch(w.panel(panel + i) + ahead);
+}
 
 template <class Tiles>
 constexpr int64_t TileRows(int64_t left) {

@@ -1,6 +1,10 @@
 // An owned array aligned to a cache line, for weights, activations and caches.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -12,9 +16,12 @@
 namespace baton::kernels {
 
 inline constexpr size_t kCacheLineBytes = 64;
+// A forward pass walks over all weights: in pages of 4 KiB they take more entries than a TLB has.
+inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 // Move-only; zero-filled when made. The allocation is a whole number of cache lines, so a vector
-// load that starts inside the last line stays inside the allocation.
+// load that starts inside the last line stays inside the allocation. Buffers of several huge pages
+// ask the system for them.
 template <typename T>
 class AlignedBuffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -27,7 +34,13 @@ class AlignedBuffer {
     if (size > (static_cast<size_t>(-1) - kCacheLineBytes) / sizeof(T)) throw std::bad_alloc();
     const size_t bytes =
         (size * sizeof(T) + kCacheLineBytes - 1) / kCacheLineBytes * kCacheLineBytes;
-    data_.reset(static_cast<T*>(::operator new (bytes, std::align_val_t{kCacheLineBytes})));
+    const size_t alignment = bytes < 2 * kHugePageBytes ? kCacheLineBytes : kHugePageBytes;
+    data_ = {static_cast<T*>(::operator new (bytes, std::align_val_t{alignment})),
+             Free{std::align_val_t{alignment}}};
+#if defined(__linux__)
+    // A hint: refused, it leaves small pages.
+    if (alignment == kHugePageBytes) madvise(data_.get(), bytes, MADV_HUGEPAGE);
+#endif
     std::memset(static_cast<void*>(data_.get()), 0, bytes);
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept
@@ -53,7 +66,8 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(T* p) const { ::operator delete (p, std::align_val_t{kCacheLineBytes}); }
+    std::align_val_t alignment{kCacheLineBytes};
+    void operator()(T* p) const { ::operator delete(p, alignment); }
   };
   std::unique_ptr<T, Free> data_;
   size_t size_ = 0;
