@@ -5,9 +5,11 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/attention/plan.h"
+#include "kernels/numeric/aligned_buffer.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/cpu.cc"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/activation/exp-inl.h"
@@ -93,9 +95,25 @@ class TileRun {
     for (int r = 0; r < tile_.rows; ++r) std::fill_n(acc_ + r * kAccStride, head_dim_, 0.0f);
     for (int t = begin; t < end; t += kPairTokens) {
       const int blocks = end - t > kBlock ? 2 : 1;
+      if (direct()) Prefetch(t + kPairTokens, std::min(end, t + 2 * kPairTokens));
       for (int b = 0; b < blocks; ++b) ReadBlock(t + b * kBlock, b);
       for (int r = 0; r < tile_.rows; r += kScoreRows) {
         StepRows(r, std::min(kScoreRows, tile_.rows - r), t, blocks);
+      }
+    }
+  }
+
+  // Asks for the tokens of the next pair. A few rows are done with a pair before the next one comes
+  // from memory, and hardware prefetchers stop at every border of a page.
+  void Prefetch(int begin, int end) const {
+    for (int t = begin; t < end; t += kBlock) {
+      for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {
+        const BlockSource source = Source(tensor, t);
+        const size_t bytes = params_.kv.layout.code_bytes(tensor) * kBlock;
+        for (size_t i = 0; i < bytes; i += kCacheLineBytes) {
+          hwy::Prefetch(source.codes + i);
+        };
+        hwy::Prefetch(source.scales);
       }
     }
   }
