@@ -18,6 +18,11 @@ RegistryDesk::RegistryDesk(Config config, Clock& clock, Mailbox& mailbox, Logger
       changed_(std::move(changed)),
       membership_(config_.membership) {}
 
+// A session and the sink of its stream own each other.
+RegistryDesk::~RegistryDesk() {
+  for (const auto& session : sessions_) session->stream.reset();
+}
+
 StreamAcceptor<v1::RegisterResponse, v1::RegisterRequest> RegistryDesk::Acceptor() {
   return [this](std::shared_ptr<Stream> stream, TimePoint) {
     auto session = std::make_shared<Session>();

@@ -32,6 +32,7 @@ class RegistryDesk {
   RegistryDesk(Config config, Clock& clock, Mailbox& mailbox, Logger& logger,
                std::function<absl::Status(const v1::WorkerDescriptor&)> admit,
                std::function<void()> changed);
+  ~RegistryDesk();  // drops the streams that Close has not ended
 
   // Thread-safe.
   StreamAcceptor<v1::RegisterResponse, v1::RegisterRequest> Acceptor();

@@ -44,6 +44,11 @@ class RouterTest : public ::testing::Test {
     Listen(prefill_, prefill_legs_, "p0");
     Listen(decode_, decode_legs_, "d0");
   }
+  // A leg and the sink of its stream own each other.
+  ~RouterTest() override {
+    for (auto& leg : prefill_legs_) leg->stream.reset();
+    for (auto& leg : decode_legs_) leg->stream.reset();
+  }
   void Build(Router::Config config) {
     config.model.name = "m";
     config.max_queue = 2;
@@ -342,12 +347,15 @@ TEST_F(RouterTest, DrainFinishesWhatIsThereAndRefusesTheRest) {
   router_->Drain(clock_.Now() + seconds(10));
   EXPECT_FALSE(router_->ready());
   EXPECT_EQ(Generate(Request())->end->code(), StatusCode::kUnavailable);
+  const auto late_prefill = prefill_legs_.back();
+  const auto late_decode = decode_legs_.back();
   prefill_legs_.pop_back();
-  auto late_decode = decode_legs_.back();
   decode_legs_.pop_back();
   ServeLast();
   EXPECT_TRUE(client->end->ok());
   EXPECT_FALSE(late->end.has_value());
+  prefill_legs_.push_back(late_prefill);
+  decode_legs_.push_back(late_decode);
   Pass(seconds(10));
   EXPECT_EQ(late->end->code(), StatusCode::kUnavailable);
 }
