@@ -63,21 +63,40 @@ HWY_INLINE void TransposeStep(D d, const V (&rows)[n], V (&next)[n]) {
   }
 }
 
-// Codes of one byte: 16 bytes of each of 16 tokens -> 16 tokens of each of 16 bytes. Of 4-bit
-// codes, the two dimensions of a byte become a row each.
-template <KvFormat F>
+// Stores the 128-bit blocks of a vector, `stride` bytes apart.
+template <class D, class V>
+HWY_INLINE void StoreBlocks(D d, V v, uint8_t* HWY_RESTRICT to, size_t stride) {
+  if constexpr (hn::MaxLanes(D()) * sizeof(hn::TFromD<D>) <= 16) {
+    hn::StoreU(v, d, reinterpret_cast<hn::TFromD<D>*>(to));
+  } else {
+    const hn::Half<D> half;
+    constexpr size_t kBlocks = hn::MaxLanes(D()) * sizeof(hn::TFromD<D>) / 32;
+    StoreBlocks(half, hn::LowerHalf(half, v), to, stride);
+    StoreBlocks(half, hn::UpperHalf(half, v), to + kBlocks * stride, stride);
+  }
+}
+
+// Codes of one byte: kBytes bytes of each of 16 tokens -> 16 tokens of each of kBytes bytes. Of
+// 4-bit codes, the two dimensions of a byte become a row each. Every 128-bit block of the vectors
+// is a transposition of its own.
+template <KvFormat F, int kBytes>
 HWY_INLINE void TransposeBytes(const uint8_t* from, size_t step, size_t bytes,
                                uint8_t* HWY_RESTRICT to) {
-  const hn::Simd<uint8_t, 16, 0> d;
-  [[maybe_unused]] const hn::Simd<uint16_t, 8, 0> d16;
-  const hn::Half<decltype(d)> half;
+  const hn::Simd<uint8_t, kBytes, 0> d;
+  [[maybe_unused]] const hn::Simd<uint16_t, kBytes / 2, 0> d16;
+  [[maybe_unused]] const hn::Half<decltype(d)> half;
   hn::Vec<decltype(d)> rows[16];
   hn::Vec<decltype(d)> other[16];
 #pragma GCC unroll 16
   for (int t = 0; t < 16; ++t) {
-    // The last 8 bytes of a row may be the last of the pool.
-    rows[t] = bytes >= 16 ? hn::LoadU(d, from + t * step)
-                          : hn::ZeroExtendVector(d, hn::LoadU(half, from + t * step));
+    if constexpr (kBytes == 16) {
+      // The last 8 bytes of a row may be the last of the pool.
+      if (bytes < kBytes) {
+        rows[t] = hn::ZeroExtendVector(d, hn::LoadU(half, from + t * step));
+        continue;
+      }
+    }
+    rows[t] = hn::LoadU(d, from + t * step);
   }
   TransposeStep(d, rows, other);
   TransposeStep(d, other, rows);
@@ -85,24 +104,25 @@ HWY_INLINE void TransposeBytes(const uint8_t* from, size_t step, size_t bytes,
   TransposeStep(d, other, rows);
   const auto store = [&](int i) {
     if constexpr (F == KvFormat::kInt4) {
-      hn::Store(hn::And(rows[i], hn::Set(d, 0x0F)), d, to + 32 * i);
+      StoreBlocks(d, hn::And(rows[i], hn::Set(d, 0x0F)), to + 32 * i, 512);
       const auto high = hn::ShiftRight<4>(hn::BitCast(d16, rows[i]));
-      hn::Store(hn::And(hn::BitCast(d, high), hn::Set(d, 0x0F)), d, to + 32 * i + 16);
+      StoreBlocks(d, hn::And(hn::BitCast(d, high), hn::Set(d, 0x0F)), to + 32 * i + 16, 512);
     } else {
-      hn::Store(rows[i], d, to + 16 * i);
+      StoreBlocks(d, rows[i], to + 16 * i, 256);
     }
   };
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) store(i);
-  if (bytes < 16) return;
+  if (bytes < kBytes) return;
 #pragma GCC unroll 8
   for (int i = 8; i < 16; ++i) store(i);
 }
 
-// Codes of two bytes: 8 codes of each of 16 tokens -> 16 tokens of each of 8 dimensions.
+// Codes of two bytes: kBytes / 2 codes of each of 16 tokens -> 16 tokens of each of as many
+// dimensions.
+template <int kBytes>
 HWY_INLINE void TransposeHalves(const uint8_t* from, size_t step, uint8_t* HWY_RESTRICT to) {
-  const hn::Simd<uint16_t, 8, 0> d;
-  uint16_t* out = reinterpret_cast<uint16_t*>(to);
+  const hn::Simd<uint16_t, kBytes / 2, 0> d;
   for (int first = 0; first < 16; first += 8) {
     hn::Vec<decltype(d)> rows[8];
     hn::Vec<decltype(d)> other[8];
@@ -114,7 +134,24 @@ HWY_INLINE void TransposeHalves(const uint8_t* from, size_t step, uint8_t* HWY_R
     TransposeStep(d, other, rows);
     TransposeStep(d, rows, other);
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) hn::Store(other[i], d, out + 16 * i + first);
+    for (int i = 0; i < 8; ++i) StoreBlocks(d, other[i], to + 32 * i + 2 * first, 256);
+  }
+}
+
+// Transposes the next kBytes of 16 rows, if so many are left and vectors are as wide.
+template <KvFormat F, int kBytes>
+HWY_INLINE bool TransposeChunk(const uint8_t* from, size_t row, size_t left,
+                               uint8_t* HWY_RESTRICT to) {
+  if constexpr (kBytes > kKvLanes * 4) {
+    return false;
+  } else {
+    if (left < kBytes && kBytes > 16) return false;
+    if constexpr (F == KvFormat::kFp16 || F == KvFormat::kBf16) {
+      TransposeHalves<kBytes>(from, row, to);
+    } else {
+      TransposeBytes<F, kBytes>(from, row, left, to);
+    }
+    return true;
   }
 }
 
@@ -123,11 +160,15 @@ template <KvFormat F>
 HWY_INLINE void TransposeCodes(const std::byte* codes, int head_dim, uint8_t* HWY_RESTRICT to) {
   const uint8_t* from = reinterpret_cast<const uint8_t*>(codes);
   const size_t row = KvCodeBytes(F, head_dim);
-  for (size_t i = 0; i < row; i += 16) {
-    if constexpr (F == KvFormat::kFp16 || F == KvFormat::kBf16) {
-      TransposeHalves(from + i, row, to + 16 * i);
+  constexpr size_t kSpread = F == KvFormat::kInt4 ? 32 : 16;  // bytes written per byte of a row
+  for (size_t i = 0; i < row;) {
+    if (TransposeChunk<F, 64>(from + i, row, row - i, to + kSpread * i)) {
+      i += 64;
+    } else if (TransposeChunk<F, 32>(from + i, row, row - i, to + kSpread * i)) {
+      i += 32;
     } else {
-      TransposeBytes<F>(from + i, row, row - i, to + (F == KvFormat::kInt4 ? 32 : 16) * i);
+      TransposeChunk<F, 16>(from + i, row, row - i, to + kSpread * i);
+      i += 16;
     }
   }
 }
