@@ -48,14 +48,12 @@ class ServerReactor : public Base,
   }
 
   void Close(absl::Status status) {
-    {
-      std::lock_guard lock(mutex_);
-      if (!close_ && !cancelled_) {
-        close_ = std::move(status);
-        ProceedLocked();
-      }
-    }
+    // First: once the end is on its way, the call may finish on another thread before this one.
     gate_.Detach();
+    std::lock_guard lock(mutex_);
+    if (close_ || cancelled_) return;
+    close_ = std::move(status);
+    ProceedLocked();
   }
 
   // The handle is gone.
