@@ -17,6 +17,15 @@ TEST(AlignedBuffer, IsAlignedAndZeroFilled) {
   }
 }
 
+TEST(AlignedBuffer, LargeOnesStartOnAHugePage) {
+  AlignedBuffer<char> buffer(3 * kHugePageBytes + 1);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % kHugePageBytes, 0u);
+  for (const char c : buffer) ASSERT_EQ(c, 0);
+  // A small one takes its place, and each is freed with the alignment that it was made with.
+  buffer = AlignedBuffer<char>(1);
+  EXPECT_EQ(buffer.size(), 1u);
+}
+
 TEST(AlignedBuffer, MoveEmptiesTheSource) {
   AlignedBuffer<int> a(7);
   a[3] = 42;
