@@ -1,0 +1,221 @@
+#include "kernels/gemm/cublaslt.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "kernels/gemm/lt_key.h"
+
+namespace baton::kernels::cuda {
+namespace {
+
+// The library assumes 256 bytes unless told.
+constexpr uint32_t kAlignment = 16;
+
+cudaDataType DataType(ActivationType type) {
+  return type == ActivationType::kFp16 ? CUDA_R_16F : CUDA_R_16BF;
+}
+
+template <typename T>
+bool Set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const T& value) {
+  return cublasLtMatmulDescSetAttribute(desc, attribute, &value, sizeof(value)) ==
+         CUBLAS_STATUS_SUCCESS;
+}
+
+cudaError_t FromStatus(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS:
+      return cudaSuccess;
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+      return cudaErrorNotSupported;
+    case CUBLAS_STATUS_INVALID_VALUE:
+      return cudaErrorInvalidValue;
+    default:
+      return cudaErrorLaunchFailure;
+  }
+}
+
+}  // namespace
+
+struct CublasLt::Plan {
+  cublasLtMatmulDescOpaque_t desc;
+  cublasLtMatrixLayoutOpaque_t w;    // [K, N] column-major
+  cublasLtMatrixLayoutOpaque_t a;    // [K, M]
+  cublasLtMatrixLayoutOpaque_t out;  // [N, M]
+  std::array<cublasLtMatmulHeuristicResult_t, kTunedAlgorithms> found;
+  int count = 0;
+  int chosen = 0;
+
+  bool Describe(const LtKey& key);
+  bool Search(cublasLtHandle_t handle, size_t workspace_bytes);
+};
+
+bool CublasLt::Plan::Describe(const LtKey& key) {
+  const bool fp8 = key.kind != LtKind::kF16;
+  const cudaDataType out_type = DataType(key.type);
+  const cudaDataType in_type = fp8 ? CUDA_R_8F_E4M3 : out_type;
+  if (cublasLtMatmulDescInit(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS ||
+      cublasLtMatrixLayoutInit(&w, in_type, key.k, key.n, key.k) != CUBLAS_STATUS_SUCCESS ||
+      cublasLtMatrixLayoutInit(&a, in_type, key.k, key.m, key.lda) != CUBLAS_STATUS_SUCCESS ||
+      cublasLtMatrixLayoutInit(&out, out_type, key.n, key.m, key.ldo) != CUBLAS_STATUS_SUCCESS) {
+    return false;
+  }
+  bool ok = Set(&desc, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  if (key.bias) {
+    ok = ok && Set(&desc, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS) &&
+         Set(&desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<int32_t>(out_type));
+  }
+  if (fp8) {
+    const int32_t vector = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    const int8_t fast = key.kind == LtKind::kFp8FastAccum ? 1 : 0;
+    ok = ok && Set(&desc, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, vector) &&
+         Set(&desc, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, vector) &&
+         Set(&desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast);
+  }
+  return ok;
+}
+
+bool CublasLt::Plan::Search(cublasLtHandle_t handle, size_t workspace_bytes) {
+  cublasLtMatmulPreferenceOpaque_t preference;
+  if (cublasLtMatmulPreferenceInit(&preference) != CUBLAS_STATUS_SUCCESS) return false;
+  cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                       &workspace_bytes, sizeof(workspace_bytes));
+  for (const cublasLtMatmulPreferenceAttributes_t attribute :
+       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+    cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &kAlignment, sizeof(kAlignment));
+  }
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+      handle, &desc, &w, &a, &out, &out, &preference, kTunedAlgorithms, found.data(), &count);
+  return status == CUBLAS_STATUS_SUCCESS && count > 0;
+}
+
+CublasLt::CublasLt(cublasLtHandle_t handle, void* workspace, size_t workspace_bytes)
+    : handle_(handle), workspace_(workspace), workspace_bytes_(workspace_bytes) {}
+
+CublasLt::~CublasLt() { cublasLtDestroy(handle_); }
+
+cudaError_t CublasLt::Create(void* workspace, size_t workspace_bytes,
+                             std::unique_ptr<CublasLt>* out) {
+  cublasLtHandle_t handle = nullptr;
+  if (cublasLtCreate(&handle) != CUBLAS_STATUS_SUCCESS) return cudaErrorInitializationError;
+  out->reset(new CublasLt(handle, workspace, workspace_bytes));
+  return cudaSuccess;
+}
+
+CublasLt::Operands CublasLt::OperandsOf(const GemmF16Params& params) {
+  return {.w = params.w,
+          .a = params.a,
+          .out = params.out,
+          .bias = params.bias,
+          .m = params.m,
+          .stream = params.stream};
+}
+
+CublasLt::Operands CublasLt::OperandsOf(const GemmFp8Params& params) {
+  return {.w = params.w,
+          .a = params.a,
+          .out = params.out,
+          .bias = params.bias,
+          .w_scale = params.w_scale,
+          .a_scale = params.a_scale,
+          .m = params.m,
+          .stream = params.stream};
+}
+
+CublasLt::Plan* CublasLt::Find(const LtKey& key) {
+  const auto place = plans_.find(key);
+  if (place != plans_.end()) return place->second.get();
+  auto plan = std::make_unique<Plan>();
+  if (!plan->Describe(key) || !plan->Search(handle_, workspace_bytes_)) return nullptr;
+  return plans_.emplace(key, std::move(plan)).first->second.get();
+}
+
+cudaError_t CublasLt::Execute(const Plan& plan, const Operands& operands,
+                              const cublasLtMatmulAlgo_t& algo) {
+  // Copies: the description holds pointers of this call, the layouts its own number of rows.
+  cublasLtMatmulDescOpaque_t desc = plan.desc;
+  cublasLtMatrixLayoutOpaque_t w = plan.w;
+  cublasLtMatrixLayoutOpaque_t a = plan.a;
+  cublasLtMatrixLayoutOpaque_t out = plan.out;
+  const uint64_t rows = operands.m;
+  bool ok = cublasLtMatrixLayoutSetAttribute(&a, CUBLASLT_MATRIX_LAYOUT_COLS, &rows,
+                                             sizeof(rows)) == CUBLAS_STATUS_SUCCESS &&
+            cublasLtMatrixLayoutSetAttribute(&out, CUBLASLT_MATRIX_LAYOUT_COLS, &rows,
+                                             sizeof(rows)) == CUBLAS_STATUS_SUCCESS;
+  if (operands.bias != nullptr) {
+    ok = ok && Set(&desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
+  }
+  if (operands.w_scale != nullptr) {
+    ok = ok && Set(&desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, operands.w_scale) &&
+         Set(&desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, operands.a_scale);
+  }
+  if (!ok) return cudaErrorInvalidValue;
+  const float one = 1.0f;
+  const float zero = 0.0f;
+  return FromStatus(cublasLtMatmul(handle_, &desc, &one, operands.w, &w, operands.a, &a, &zero,
+                                   operands.out, &out, operands.out, &out, &algo, workspace_,
+                                   workspace_bytes_, operands.stream));
+}
+
+cudaError_t CublasLt::Run(const LtKey& key, const Operands& operands) {
+  const Plan* plan = Find(key);
+  if (plan == nullptr) return cudaErrorNotSupported;
+  return Execute(*plan, operands, plan->found[plan->chosen].algo);
+}
+
+// Milliseconds of `repeats` launches after one; infinity if the algorithm does not run.
+double CublasLt::Time(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo,
+                      int repeats) {
+  cudaEvent_t start = nullptr;
+  cudaEvent_t stop = nullptr;
+  float ms = std::numeric_limits<float>::infinity();
+  if (cudaEventCreate(&start) == cudaSuccess && cudaEventCreate(&stop) == cudaSuccess) {
+    cudaError_t error = Execute(plan, operands, algo);
+    cudaEventRecord(start, operands.stream);
+    for (int i = 0; i < repeats && error == cudaSuccess; ++i) {
+      error = Execute(plan, operands, algo);
+    }
+    cudaEventRecord(stop, operands.stream);
+    const cudaError_t finished = cudaEventSynchronize(stop);
+    if (error == cudaSuccess && finished == cudaSuccess) cudaEventElapsedTime(&ms, start, stop);
+  }
+  if (start != nullptr) cudaEventDestroy(start);
+  if (stop != nullptr) cudaEventDestroy(stop);
+  return ms;
+}
+
+cudaError_t CublasLt::TuneKey(const LtKey& key, const Operands& operands, int repeats) {
+  Plan* plan = Find(key);
+  if (plan == nullptr) return cudaErrorNotSupported;
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < plan->count; ++i) {
+    if (plan->found[i].state != CUBLAS_STATUS_SUCCESS) continue;
+    const double ms = Time(*plan, operands, plan->found[i].algo, repeats);
+    if (ms < best) {
+      best = ms;
+      plan->chosen = i;
+    }
+  }
+  return best < std::numeric_limits<double>::infinity() ? cudaSuccess : cudaErrorNotSupported;
+}
+
+cudaError_t CublasLt::Tune(const GemmF16Params& params, int repeats) {
+  if (GemmF16Problem(params) != nullptr) return cudaErrorInvalidValue;
+  return TuneKey(KeyOf(params), OperandsOf(params), repeats);
+}
+cudaError_t CublasLt::Tune(const GemmFp8Params& params, int repeats) {
+  if (GemmFp8Problem(params) != nullptr) return cudaErrorInvalidValue;
+  return TuneKey(KeyOf(params), OperandsOf(params), repeats);
+}
+
+cudaError_t GemmF16(CublasLt& lt, const GemmF16Params& params) {
+  if (GemmF16Problem(params) != nullptr) return cudaErrorInvalidValue;
+  return lt.Run(KeyOf(params), CublasLt::OperandsOf(params));
+}
+cudaError_t GemmFp8Large(CublasLt& lt, const GemmFp8Params& params) {
+  if (GemmFp8Problem(params) != nullptr) return cudaErrorInvalidValue;
+  return lt.Run(KeyOf(params), CublasLt::OperandsOf(params));
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,72 @@
+// cuBLASLt with algorithms kept per shape; plain C++.
+#pragma once
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+
+#include "kernels/gemm/cuda.h"
+#include "kernels/gemm/lt_key.h"
+
+namespace baton::kernels::cuda {
+
+// Owns the library handle and the algorithms; the workspace is the caller's and must outlive it.
+// One thread at a time; products that run at the same time on several streams need one object and
+// one workspace each. Kernels are loaded at first use: run every shape once before capturing.
+class CublasLt {
+ public:
+  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+  static constexpr int kTunedAlgorithms = 8;
+
+  // workspace: device memory, 256-byte aligned. cudaErrorInitializationError if the library cannot
+  // start.
+  static cudaError_t Create(void* workspace, size_t workspace_bytes,
+                            std::unique_ptr<CublasLt>* out);
+  ~CublasLt();
+  CublasLt(const CublasLt&) = delete;
+  CublasLt& operator=(const CublasLt&) = delete;
+
+  // Times the library's first kTunedAlgorithms for the parameters' key, `repeats` launches each on
+  // these operands (`out` is overwritten), and keeps the fastest. Synchronizes; not for a capture.
+  cudaError_t Tune(const GemmF16Params& params, int repeats = 5);
+  cudaError_t Tune(const GemmFp8Params& params, int repeats = 5);
+
+ private:
+  friend cudaError_t GemmF16(CublasLt& lt, const GemmF16Params& params);
+  friend cudaError_t GemmFp8Large(CublasLt& lt, const GemmFp8Params& params);
+
+  // Operands in the library's column-major terms: D[N, M] = W[K, N]ᵀ · A[K, M].
+  struct Operands {
+    const void* w = nullptr;
+    const void* a = nullptr;
+    void* out = nullptr;
+    const void* bias = nullptr;
+    const float* w_scale = nullptr;
+    const float* a_scale = nullptr;
+    int m = 0;
+    cudaStream_t stream = nullptr;
+  };
+  struct Plan;
+
+  CublasLt(cublasLtHandle_t handle, void* workspace, size_t workspace_bytes);
+  static Operands OperandsOf(const GemmF16Params& params);
+  static Operands OperandsOf(const GemmFp8Params& params);
+  // The plan of a key, made with the library's first choice if there is none; null if the library
+  // has no algorithm.
+  Plan* Find(const LtKey& key);
+  cudaError_t Run(const LtKey& key, const Operands& operands);
+  cudaError_t Execute(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo);
+  cudaError_t TuneKey(const LtKey& key, const Operands& operands, int repeats);
+  double Time(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo,
+              int repeats);
+
+  cublasLtHandle_t handle_;
+  void* workspace_;
+  size_t workspace_bytes_;
+  std::map<LtKey, std::unique_ptr<Plan>> plans_;
+};
+
+}  // namespace baton::kernels::cuda
