@@ -140,6 +140,35 @@ const Architecture* FindArchitecture(std::string_view name) {
   return nullptr;
 }
 
+bool IsLinearLayer(WeightKind kind) {
+  switch (kind) {
+    case WeightKind::kQ:
+    case WeightKind::kK:
+    case WeightKind::kV:
+    case WeightKind::kO:
+    case WeightKind::kGate:
+    case WeightKind::kUp:
+    case WeightKind::kDown:
+    case WeightKind::kLmHead:
+      return true;
+    case WeightKind::kEmbedding:
+    case WeightKind::kFinalNorm:
+    case WeightKind::kInputNorm:
+    case WeightKind::kPostAttentionNorm:
+    case WeightKind::kQBias:
+    case WeightKind::kKBias:
+    case WeightKind::kVBias:
+    case WeightKind::kOBias:
+    case WeightKind::kQNorm:
+    case WeightKind::kKNorm:
+    case WeightKind::kGateBias:
+    case WeightKind::kUpBias:
+    case WeightKind::kDownBias:
+      return false;
+  }
+  return false;
+}
+
 std::string WeightName(WeightKind kind, int layer) {
   const WeightRow& row = RowOf(kind);
   return row.per_layer ? fmt::format("model.layers.{}.{}", layer, row.name) : std::string(row.name);

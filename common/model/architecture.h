@@ -47,6 +47,9 @@ enum class WeightKind {
   kDownBias,
 };
 
+// Whether it is the matrix of a linear layer (the output head is one, the embedding is not).
+bool IsLinearLayer(WeightKind kind);
+
 // Tensor name in a Hugging Face checkpoint. `layer` is ignored by kinds that are not per layer.
 std::string WeightName(WeightKind kind, int layer);
 

@@ -1,0 +1,124 @@
+#include "common/quant/quantized_tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/base/check.h"
+#include "common/base/status.h"
+#include "kernels/numeric/formats.h"
+
+namespace baton {
+namespace {
+
+using kernels::CodeType;
+using kernels::ScalarType;
+
+// Values of every byte, so that a row is one look-up per code.
+std::vector<float> ValueTable(const QuantizedTensor& tensor) {
+  std::vector<float> table(256);
+  for (int byte = 0; byte < 256; ++byte) table[byte] = tensor.Value(static_cast<uint8_t>(byte));
+  return table;
+}
+
+bool CodesInRange(const QuantizedTensor& tensor) {
+  if (tensor.code == TensorCode::kE4m3 || tensor.bits == 8) return true;
+  const int half = 1 << (tensor.bits - 1);
+  return std::all_of(tensor.codes.begin(), tensor.codes.end(), [&](uint8_t byte) {
+    if (tensor.code == TensorCode::kUnsigned) return byte < 2 * half;
+    const int value = static_cast<int8_t>(byte);
+    return value >= -half && value < half;
+  });
+}
+
+}  // namespace
+
+float QuantizedTensor::Scale(int64_t row_block, int64_t group) const {
+  const size_t size = kernels::BytesOf(scale_type);
+  const std::byte* at = scales.data() + static_cast<size_t>(row_block * groups() + group) * size;
+  if (scale_type == ScalarType::kFp32) {
+    float value;
+    std::memcpy(&value, at, sizeof(value));
+    return value;
+  }
+  uint16_t half;
+  std::memcpy(&half, at, sizeof(half));
+  return scale_type == ScalarType::kFp16 ? kernels::FloatFromFp16(half)
+                                         : kernels::FloatFromBf16(half);
+}
+
+float QuantizedTensor::Zero(int64_t row_block, int64_t group) const {
+  const auto at = static_cast<size_t>(row_block * groups() + group);
+  if (!float_zeros.empty()) return float_zeros[at];
+  return zeros.empty() ? 0.0f : static_cast<float>(zeros[at]);
+}
+
+float QuantizedTensor::Value(uint8_t byte) const {
+  switch (code) {
+    case TensorCode::kSigned:
+      return static_cast<float>(static_cast<int8_t>(byte));
+    case TensorCode::kUnsigned:
+      return static_cast<float>(byte);
+    case TensorCode::kE4m3:
+      return kernels::FloatFromE4m3(byte);
+  }
+  BATON_CHECK(false && "every code has a value");
+  return 0;
+}
+
+absl::Status CheckQuantizedTensor(const QuantizedTensor& t, std::string_view name) {
+  if (t.n <= 0 || t.k <= 0 || t.block_rows <= 0 || t.block_columns <= 0 || t.bits < 2 ||
+      t.bits > 8) {
+    return Internal("'{}': [{}, {}] in blocks of {} x {}, {} bits: expected positive sizes", name,
+                    t.n, t.k, t.block_rows, t.block_columns, t.bits);
+  }
+  const auto scales = static_cast<size_t>(t.row_blocks() * t.groups());
+  const bool sizes = t.codes.size() == static_cast<size_t>(t.n * t.k) &&
+                     t.scales.size() == scales * kernels::BytesOf(t.scale_type) &&
+                     (t.zeros.empty() || t.zeros.size() == scales) &&
+                     (t.float_zeros.empty() || t.float_zeros.size() == scales) &&
+                     (t.zeros.empty() || t.float_zeros.empty()) &&
+                     (t.column_group.empty() || t.column_group.size() == static_cast<size_t>(t.k));
+  if (!sizes) return Internal("'{}': codes, scales and zeros do not fit its shape", name);
+  for (const int32_t group : t.column_group) {
+    if (group < 0 || group >= t.groups()) {
+      return Internal("'{}': column group {}, expected 0 to {}", name, group, t.groups() - 1);
+    }
+  }
+  if (!CodesInRange(t)) return Internal("'{}': a code is wider than {} bits", name, t.bits);
+  return absl::OkStatus();
+}
+
+void DequantizeRow(const QuantizedTensor& tensor, int64_t row, float* out) {
+  const std::vector<float> table = ValueTable(tensor);
+  const int64_t row_block = row / tensor.block_rows;
+  const uint8_t* codes = tensor.codes.data() + row * tensor.k;
+  if (!tensor.column_group.empty()) {
+    for (int64_t k = 0; k < tensor.k; ++k) {
+      const int32_t group = tensor.column_group[static_cast<size_t>(k)];
+      out[k] = tensor.Scale(row_block, group) * (table[codes[k]] - tensor.Zero(row_block, group));
+    }
+    return;
+  }
+  for (int64_t group = 0; group < tensor.groups(); ++group) {
+    const float scale = tensor.Scale(row_block, group);
+    const float zero = tensor.Zero(row_block, group);
+    const int64_t end = std::min(tensor.k, (group + 1) * tensor.block_columns);
+    for (int64_t k = group * tensor.block_columns; k < end; ++k) {
+      out[k] = scale * (table[codes[k]] - zero);
+    }
+  }
+}
+
+QuantizedTensor ToTensor(QuantizedMatrix matrix) {
+  QuantizedTensor tensor{.n = matrix.n, .k = matrix.k};
+  tensor.bits = matrix.codes_type == CodeType::kInt8 ? 8 : 4;
+  tensor.code = matrix.codes_type == CodeType::kUint4 ? TensorCode::kUnsigned : TensorCode::kSigned;
+  tensor.block_columns = matrix.group;
+  tensor.codes.assign(matrix.codes.begin(), matrix.codes.end());
+  const auto bytes = std::as_bytes(std::span(matrix.scales));
+  tensor.scales.assign(bytes.begin(), bytes.end());
+  tensor.zeros = std::move(matrix.zeros);
+  return tensor;
+}
+
+}  // namespace baton
