@@ -1,0 +1,107 @@
+#include "kernels/attention/decode_plan.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/numeric/require.h"
+
+namespace baton::kernels {
+namespace {
+
+constexpr int kWordsPerWork = sizeof(DecodeWork) / sizeof(int32_t);
+static_assert(sizeof(DecodeWork) == 10 * sizeof(int32_t));
+
+constexpr size_t Padded(size_t words) { return (words + 3) / 4 * 4; }
+
+// The chunks that hold a sequence's visible tokens.
+struct Visible {
+  int32_t token_begin = 0, token_end = 0;
+  int32_t chunk_begin = 0, chunk_end = 0;
+
+  int64_t chunks() const { return chunk_end - chunk_begin; }
+};
+
+Visible VisibleOf(const DecodePlanShape& shape, int32_t length) {
+  Visible visible;
+  if (length == 0) return visible;
+  visible.token_begin = shape.window > 0 ? std::max(0, length - shape.window) : 0;
+  visible.token_end = length;
+  visible.chunk_begin = visible.token_begin / shape.chunk_tokens;
+  visible.chunk_end = (length + shape.chunk_tokens - 1) / shape.chunk_tokens;
+  return visible;
+}
+
+// Marks the works of one item, the last `parts` of the plan, as parts of it.
+void JoinParts(DecodePlan& plan, int parts) {
+  if (parts <= 1) return;
+  for (int i = 0; i < parts; ++i) {
+    DecodeWork& work = plan.works[plan.works.size() - parts + i];
+    work.slot = plan.slots + i;
+    work.first_slot = plan.slots;
+    work.parts = parts;
+    work.counter = plan.counters;
+  }
+  plan.slots += parts;
+  ++plan.counters;
+}
+
+}  // namespace
+
+std::vector<int32_t> DecodePlan::Words() const {
+  const size_t start = Padded(begin.size());
+  std::vector<int32_t> words(start + works.size() * kWordsPerWork, 0);
+  std::copy(begin.begin(), begin.end(), words.begin());
+  if (!works.empty()) {
+    std::memcpy(words.data() + start, works.data(), works.size() * sizeof(DecodeWork));
+  }
+  return words;
+}
+
+DecodePlan PlanDecode(const DecodePlanShape& shape) {
+  BATON_KERNELS_REQUIRE(shape.blocks > 0 && shape.min_chunks > 0 && shape.tiles > 0);
+  BATON_KERNELS_REQUIRE(shape.chunk_tokens > 0 && shape.chunk_tokens % 16 == 0);
+  const int tiles = shape.kv_heads * shape.tiles;
+  int64_t total = 0;
+  for (const int32_t length : shape.lengths) total += VisibleOf(shape, length).chunks() * tiles;
+  const int64_t used = std::clamp<int64_t>(total / shape.min_chunks, 1, shape.blocks);
+  // Share of block b: chunks [b * total / used, (b + 1) * total / used) of all, end to end.
+  const auto share_end = [&](int64_t b) { return (b + 1) * total / used; };
+
+  DecodePlan plan;
+  plan.begin.push_back(0);
+  int64_t block = 0;
+  int64_t position = 0;
+  for (int32_t s = 0; s < static_cast<int32_t>(shape.lengths.size()); ++s) {
+    const Visible visible = VisibleOf(shape, shape.lengths[s]);
+    for (int32_t tile = 0; tile < tiles && visible.chunks() > 0; ++tile) {
+      int parts = 0;
+      for (int32_t chunk = visible.chunk_begin; chunk < visible.chunk_end; ++parts) {
+        const int64_t room = share_end(block) - position;
+        const int32_t end =
+            static_cast<int32_t>(std::min<int64_t>(chunk + room, visible.chunk_end));
+        plan.works.push_back({.sequence = s,
+                              .tile = tile,
+                              .token_begin = visible.token_begin,
+                              .token_end = visible.token_end,
+                              .chunk_begin = chunk,
+                              .chunk_end = end});
+        position += end - chunk;
+        chunk = end;
+        while (block < used && position == share_end(block)) {
+          plan.begin.push_back(static_cast<int32_t>(plan.works.size()));
+          ++block;
+        }
+      }
+      JoinParts(plan, parts);
+    }
+  }
+  plan.begin.resize(shape.blocks + 1, static_cast<int32_t>(plan.works.size()));
+  return plan;
+}
+
+size_t DecodePlanBytes(int sequences, int kv_heads, int tiles, int blocks) {
+  const size_t works = static_cast<size_t>(sequences) * kv_heads * tiles + blocks;
+  return Padded(blocks + 1) * sizeof(int32_t) + works * sizeof(DecodeWork);
+}
+
+}  // namespace baton::kernels
