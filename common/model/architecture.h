@@ -15,8 +15,11 @@ struct Architecture {
   std::string_view name;    // entry of config.json's "architectures"
   bool qkv_bias_by_config;  // "attention_bias" decides, for Q, K, V and the output projection
   bool qkv_bias_always;     // on Q, K and V only
-  bool qk_norm;
-  bool sliding_window;  // "sliding_window" applies to every layer
+  bool qk_norm;             // RMSNorm of each head of Q and K
+  // "sliding_window" applies to every layer; the value where it is absent (null: no window). 0: the
+  // family has none.
+  int default_sliding_window;
+  int default_head_dim;  // where "head_dim" is absent; 0: hidden_size / heads
 };
 
 // nullptr when we cannot run it.

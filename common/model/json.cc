@@ -87,6 +87,11 @@ absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, std::strin
   return parsed;
 }
 
+bool JsonFields::IsNull(std::string_view name) const {
+  const auto it = object_.find(std::string(name));
+  return it != object_.end() && it->is_null();
+}
+
 const nlohmann::json* JsonFields::Find(std::string_view name) const {
   const auto it = object_.find(std::string(name));
   return it == object_.end() || it->is_null() ? nullptr : &*it;

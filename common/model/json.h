@@ -32,6 +32,8 @@ class JsonFields {
       : object_(object), prefix_(std::move(prefix)) {}
 
   bool Has(std::string_view name) const { return Find(name) != nullptr; }
+  // Given as an explicit null: some formats mean by it what absence does not.
+  bool IsNull(std::string_view name) const;
   // The raw value, or null when absent.
   const nlohmann::json* Find(std::string_view name) const;
 

@@ -79,13 +79,16 @@ absl::Status ReadSizes(const JsonFields& fields, ModelConfig& config) {
         "{}num_attention_heads: {}, expected a multiple of num_key_value_heads {}", fields.prefix(),
         config.heads, config.kv_heads);
   }
-  if (!fields.Has("head_dim") && config.hidden_size % config.heads != 0) {
+  const int default_head_dim = config.architecture->default_head_dim;
+  if (!fields.Has("head_dim") && default_head_dim == 0 && config.hidden_size % config.heads != 0) {
     return InvalidArgument(
         "{}hidden_size: {}, expected a multiple of num_attention_heads {} when head_dim is absent",
         fields.prefix(), config.hidden_size, config.heads);
   }
-  BATON_READ_INT(config.head_dim,
-                 fields.Int("head_dim", 1, kMaxWidth, config.hidden_size / config.heads));
+  BATON_READ_INT(
+      config.head_dim,
+      fields.Int("head_dim", 1, kMaxWidth,
+                 default_head_dim > 0 ? default_head_dim : config.hidden_size / config.heads));
   if (config.head_dim % 16 != 0 || config.head_dim > 256) {
     return Unimplemented("{}head_dim: {}, expected a multiple of 16 up to 256", fields.prefix(),
                          config.head_dim);
@@ -138,16 +141,33 @@ absl::Status ReadRope(const JsonFields& fields, RopeConfig& rope) {
 }
 
 absl::Status ReadSlidingWindow(const JsonFields& fields, ModelConfig& config) {
-  BATON_ASSIGN_OR_RETURN(const bool used, fields.Bool("use_sliding_window", true));
-  if (config.architecture->sliding_window) {
-    if (used)
-      BATON_READ_INT(config.sliding_window, fields.Int("sliding_window", 1, kMaxPositions, 0));
-    return absl::OkStatus();
-  }
-  BATON_ASSIGN_OR_RETURN(const bool wanted, fields.Bool("use_sliding_window", false));
-  if (wanted) {
+  const int fallback = config.architecture->default_sliding_window;
+  BATON_ASSIGN_OR_RETURN(const bool used, fields.Bool("use_sliding_window", fallback > 0));
+  if (fallback == 0) {
+    if (!used) return absl::OkStatus();
     return Unimplemented("{}use_sliding_window: true, expected false for {}", fields.prefix(),
                          config.architecture->name);
+  }
+  if (!used || fields.IsNull("sliding_window")) return absl::OkStatus();
+  BATON_READ_INT(config.sliding_window, fields.Int("sliding_window", 1, kMaxPositions, fallback));
+  return absl::OkStatus();
+}
+
+// Newer files also name the attention of each layer: all must be what the family does anyway.
+absl::Status CheckLayerTypes(const JsonFields& fields, const ModelConfig& config) {
+  const nlohmann::json* types = fields.Find("layer_types");
+  if (types == nullptr) return absl::OkStatus();
+  const std::string_view expected =
+      config.sliding_window > 0 ? "sliding_attention" : "full_attention";
+  if (!types->is_array() || types->size() != static_cast<size_t>(config.layers)) {
+    return InvalidArgument("{}layer_types: {}, expected an array of {} names", fields.prefix(),
+                           ShortJson(*types), config.layers);
+  }
+  for (const nlohmann::json& type : *types) {
+    if (type != expected) {
+      return Unimplemented("{}layer_types: {}, expected {} for every layer", fields.prefix(),
+                           ShortJson(type), expected);
+    }
   }
   return absl::OkStatus();
 }
@@ -164,7 +184,8 @@ absl::Status ReadFlags(const JsonFields& fields, ModelConfig& config) {
   config.output_bias = attention_bias;
   BATON_ASSIGN_OR_RETURN(config.mlp_bias, fields.Bool("mlp_bias", false));
   config.qk_norm = architecture.qk_norm;
-  return ReadSlidingWindow(fields, config);
+  BATON_RETURN_IF_ERROR(ReadSlidingWindow(fields, config));
+  return CheckLayerTypes(fields, config);
 }
 
 // One id, or an array of ids.

@@ -25,6 +25,9 @@ ClientCall::ClientCall(v1::GenerateRequest r, const FakeRunner::Config& model)
   expected_.assign(all.begin() + static_cast<ptrdiff_t>(prompt.size()), all.end());
 }
 
+ClientCall::ClientCall(v1::GenerateRequest r, std::vector<int32_t> expected)
+    : request(std::move(r)), expected_(std::move(expected)) {}
+
 void ClientCall::OnEvent(StreamEvent<v1::GenerateResponse> event) {
   EXPECT_FALSE(end_.has_value()) << request.request_id();
   if (const auto* closed = std::get_if<StreamClosed>(&event)) {
@@ -47,6 +50,7 @@ void ClientCall::OnEvent(StreamEvent<v1::GenerateResponse> event) {
         << request.request_id() << " index " << tokens.size();
     tokens.push_back(token);
   }
+  for (const v1::Logprobs& report : chunk.logprobs()) logprobs.push_back(report.chosen());
   text += chunk.text();
 }
 
@@ -201,7 +205,13 @@ v1::GenerateRequest Cluster::Request(int prompt_tokens, uint32_t max_tokens, int
 }
 
 std::shared_ptr<ClientCall> Cluster::Send(v1::GenerateRequest request, TimePoint deadline) {
-  auto call = std::make_shared<ClientCall>(std::move(request), options.decode.runner);
+  std::shared_ptr<ClientCall> call;
+  if (options.oracle) {
+    std::vector<int32_t> expected = options.oracle(request);
+    call = std::make_shared<ClientCall>(std::move(request), std::move(expected));
+  } else {
+    call = std::make_shared<ClientCall>(std::move(request), options.decode.runner);
+  }
   call->stream = wires.generate.Open(
       "router", deadline, [call = call.get()](auto event) { call->OnEvent(std::move(event)); });
   call->stream->Send(call->request).IgnoreError();

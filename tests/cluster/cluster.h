@@ -20,6 +20,7 @@ namespace baton {
 class ClientCall {
  public:
   ClientCall(v1::GenerateRequest request, const FakeRunner::Config& model);
+  ClientCall(v1::GenerateRequest request, std::vector<int32_t> expected);
 
   void OnEvent(StreamEvent<v1::GenerateResponse> event);
   // The tokens that the model would give, as many as were asked for.
@@ -32,6 +33,7 @@ class ClientCall {
   const v1::GenerateRequest request;
   std::unique_ptr<EventStream<v1::GenerateRequest, v1::GenerateResponse>> stream;
   std::vector<int32_t> tokens;
+  std::vector<float> logprobs;  // of `tokens`, when the request asked for them
   std::string text;
   std::optional<absl::Status> end_;
 
@@ -53,6 +55,8 @@ class Cluster {
     uint32_t retries = 2;
     std::string policy = "round_robin";
     uint64_t seed = 1;
+    // What the model would answer; empty: the fake model's tokens.
+    std::function<std::vector<int32_t>(const v1::GenerateRequest&)> oracle;
   };
   static Options Defaults();
 

@@ -57,6 +57,7 @@ Node::Node(Wires& wires, NodeOptions options, v1::Role role)
       role_(role),
       mailbox_(wires.clock),
       runner_(options_.runner),
+      real_(options_.make_model ? options_.make_model() : nullptr),
       local_(wires.fabric),
       faulty_(local_, options_.faults, options_.fault_seed) {}
 
@@ -129,7 +130,7 @@ PrefillNode::PrefillNode(Wires& wires, NodeOptions options)
   config.arena_bytes = options_.arena_bytes;
   config.lease = options_.lease;
   auto worker =
-      PrefillWorker::Create(std::move(config), {runner_, executor_, mailbox_, wires.clock, faulty_,
+      PrefillWorker::Create(std::move(config), {model(), executor_, mailbox_, wires.clock, faulty_,
                                                 HandoffOpener(), wires.logger, metrics_});
   EXPECT_TRUE(worker.ok()) << worker.status();
   worker_ = *std::move(worker);
@@ -169,7 +170,7 @@ DecodeNode::DecodeNode(Wires& wires, NodeOptions options)
   config.slab_bytes = options_.slab_bytes;
   config.arena_bytes = options_.arena_bytes;
   config.leases = options_.lease;
-  auto worker = DecodeWorker::Create(std::move(config), {wires.clock, mailbox_, executor_, runner_,
+  auto worker = DecodeWorker::Create(std::move(config), {wires.clock, mailbox_, executor_, model(),
                                                          faulty_, wires.logger, metrics_});
   EXPECT_TRUE(worker.ok()) << worker.status();
   worker_ = *std::move(worker);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -37,6 +38,8 @@ struct NodeOptions {
   std::string id;
   uint64_t incarnation = 1;
   FakeRunner::Config runner;
+  // A real model instead of the fake one; `runner` then tells its geometry, pages and vocabulary.
+  std::function<std::unique_ptr<ModelRunner>()> make_model;
   std::string scheme = "fp16";  // of its weights: the producer of its KV
   int max_queue = 16;
   bool tells_queue = true;  // the router knows max_queue
@@ -85,6 +88,7 @@ class Node {
   void Announce(const std::string& kv_endpoint);
   virtual void TickWorker() = 0;
   HandoffLinks::Opener HandoffOpener();
+  ModelRunner& model() { return real_ ? *real_ : runner_; }
 
   Wires& wires_;
   const NodeOptions options_;
@@ -92,6 +96,7 @@ class Node {
   Mailbox mailbox_;
   ManualExecutor executor_;
   FakeRunner runner_;
+  const std::unique_ptr<ModelRunner> real_;  // null: the fake one serves
   LocalTransport local_;
   FaultyTransport faulty_;
   MetricRegistry metrics_;

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Golden tokens through real processes: fp32 weights, fp16 KV over UCX reproduce the reference implementation."""
 
+import contextlib
 import json
+import pathlib
+import tempfile
 import unittest
 
 from harness import FLOAT, SHARED, cluster, need_shared
@@ -22,6 +25,19 @@ def load_golden(model):
 def kv_bytes(config, tokens):
     head_dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     return tokens * config["num_hidden_layers"] * config["num_key_value_heads"] * head_dim * 2 * 2
+
+
+@contextlib.contextmanager
+def architecture(name):
+    """The fixture's folder with the tokenizer that its ids come from, and its reference."""
+    need_shared(f"models/arch/{name}", "models/tiny/tokenizer.json")
+    source = SHARED / "models/arch" / name
+    with tempfile.TemporaryDirectory(prefix="baton-arch-") as temporary:
+        folder = pathlib.Path(temporary) / name
+        folder.mkdir()
+        for file in [*source.iterdir(), SHARED / "models/tiny/tokenizer.json"]:
+            (folder / file.name).symlink_to(file)
+        yield folder, json.loads((source / "golden.json").read_text())
 
 
 class GoldenTest(unittest.TestCase):
@@ -54,6 +70,15 @@ class GoldenTest(unittest.TestCase):
         self.assertEqual("fp16", got["kv"]["format"])
         self.assertEqual(kv_bytes(config, len(ids)), got["kv"]["bytes_raw"])
         self.assertEqual(got["kv"]["bytes_raw"] + 128 * got["kv"]["slabs"], got["kv"]["bytes_wire"])
+
+    def test_other_architectures(self):
+        for name in ("qwen2", "qwen3", "mistral", "llama3_rope"):
+            with self.subTest(architecture=name), architecture(name) as (folder, golden):
+                config = json.loads((folder / "config.json").read_text())
+                with cluster("--model", folder, *FLOAT, "--prefill-flag=--chunk-tokens=256") as c:
+                    self.assertEqual(3, len(golden["prompts"]))
+                    for prompt in golden["prompts"]:
+                        self.check_prompt(c, prompt, prompt["prompt_ids"], config)
 
     def test_tiny_1p1d_page_16_chunk_256(self):
         self.check("tiny", 1, page=16, chunk=256)

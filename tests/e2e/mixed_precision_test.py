@@ -7,8 +7,9 @@ import unittest
 from harness import SHARED, TINY, baton, cluster, need_shared
 
 PROMPT = list(range(5, 405))
-WIRE_FORMATS = {"fp16": 128, "bf16": 128, "fp8_e4m3": 64, "int8": 64, "int4": 32}  # code bytes of one group of 64
-SCALE_BYTES = {"fp16": 0, "bf16": 0, "fp8_e4m3": 2, "int8": 2, "int4": 4}
+# Bytes of codes and of scales of one group of 64: K, then V.
+WIRE_FORMATS = {"fp16": ((128, 0), (128, 0)), "bf16": ((128, 0), (128, 0)), "fp8_e4m3": ((64, 2), (64, 2)),
+                "fp8_e5m2": ((64, 0), (64, 0)), "int8": ((64, 2), (64, 2)), "int4": ((32, 4), (32, 4)), "k8v4": ((64, 2), (32, 4))}
 
 
 def padded(size):
@@ -20,7 +21,7 @@ def tiny_wire_bytes(wire, tokens, chunk=256):
     total = 0
     for start in range(0, tokens, chunk):
         groups = 2 * min(chunk, tokens - start)
-        total += 128 + 6 * 2 * (padded(groups * WIRE_FORMATS[wire]) + padded(groups * SCALE_BYTES[wire]))
+        total += 128 + 6 * sum(padded(groups * size) for plane in WIRE_FORMATS[wire] for size in plane)
     return total
 
 

@@ -93,6 +93,43 @@ TEST(ModelConfig, WithoutKeyValueHeadsEveryHeadHasItsOwn) {
   EXPECT_EQ(Parse(json)->kv_heads, 4);
 }
 
+TEST(ModelConfig, FamiliesDifferInTheirDefaults) {
+  nlohmann::json json = Valid();
+  json["architectures"] = {"Qwen2ForCausalLM"};
+  EXPECT_TRUE(Parse(json)->qkv_bias);
+  EXPECT_FALSE(Parse(json)->output_bias);
+  EXPECT_EQ(Parse(json)->head_dim, 64);
+  json["architectures"] = {"Qwen3ForCausalLM"};
+  EXPECT_TRUE(Parse(json)->qk_norm);
+  EXPECT_FALSE(Parse(json)->qkv_bias);
+  EXPECT_EQ(Parse(json)->head_dim, 128);
+  json["head_dim"] = 32;
+  json["attention_bias"] = true;
+  EXPECT_EQ(Parse(json)->head_dim, 32);
+  EXPECT_TRUE(Parse(json)->qkv_bias && Parse(json)->output_bias);
+  json["architectures"] = {"MistralForCausalLM"};
+  EXPECT_THAT(ToString(Parse(json).status()), HasSubstr("attention_bias: true, expected false"));
+}
+
+TEST(ModelConfig, TheWindowOfAMistral) {
+  nlohmann::json json = Valid();
+  json["architectures"] = {"MistralForCausalLM"};
+  EXPECT_EQ(Parse(json)->sliding_window, 4096);
+  json["sliding_window"] = nullptr;
+  EXPECT_EQ(Parse(json)->sliding_window, 0);
+  json["sliding_window"] = 48;
+  EXPECT_EQ(Parse(json)->sliding_window, 48);
+  json["layer_types"] = std::vector<std::string>(6, "sliding_attention");
+  EXPECT_EQ(Parse(json)->sliding_window, 48);
+  json["layer_types"][3] = "full_attention";
+  EXPECT_THAT(ToString(Parse(json).status()),
+              HasSubstr("layer_types: \"full_attention\", expected sliding_attention"));
+  json["architectures"] = {"LlamaForCausalLM"};
+  EXPECT_EQ(Parse(json).status().code(), absl::StatusCode::kUnimplemented);
+  json["layer_types"] = {"full_attention"};
+  EXPECT_THAT(ToString(Parse(json).status()), HasSubstr("expected an array of 6 names"));
+}
+
 struct Lie {
   const char* field;
   nlohmann::json value;

@@ -44,20 +44,6 @@ INSTANTIATE_TEST_SUITE_P(
              std::to_string(info.param.threads);
     });
 
-// Llama 3's rotary scaling, untied embeddings, three shards.
-TEST(GoldenArchitecture, Llama3RotaryScaling) {
-  const std::string name = "llama3_rope";
-  if (!test::HaveModel("arch/" + name)) GTEST_SKIP() << "models/arch/" << name << " is not here";
-  const auto model = test::LoadModel(test::ModelFolder("arch/" + name), WeightFormat::kFp32);
-  const test::ArchitectureGolden golden = test::LoadArchitectureGolden(name);
-  const auto runner = test::MakeRunner(model, kFp16Kv, 32, test::PagesFor(golden.prompts, 32), 2);
-  const std::vector<test::Generated> generated = test::GenerateGreedy(*runner, golden.prompts, 100);
-  for (size_t i = 0; i < golden.prompts.size(); ++i) {
-    test::ExpectGolden(golden.prompts[i], generated[i]);
-  }
-  EXPECT_NEAR(test::MeanNegativeLogLikelihood(*runner, golden.scored), golden.nll, 1e-3);
-}
-
 std::vector<int32_t> ValidationTokens() {
   std::ifstream file(std::filesystem::path(BATON_SHARED_DIR) / "data/valid_65536.u16",
                      std::ios::binary);
