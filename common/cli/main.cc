@@ -3,6 +3,7 @@
 
 #include "common/base/status.h"
 #include "common/cli/bench_serve.h"
+#include "common/cli/eval_flags.h"
 #include "common/cli/generate.h"
 #include "common/cli/status.h"
 #include "common/cli/tokenize.h"
@@ -131,6 +132,7 @@ int Run(int argc, char** argv) {
   const CLI::App* tokenize_command = AddTokenize(app, tokenize);
   const CLI::App* status_command = AddStatus(app, cluster_status);
   const CLI::App* wait_command = AddWait(app, wait);
+  EvalCommands eval(app);
   CLI::App* bench_command = app.add_subcommand("bench", "Measure");
   bench_command->require_subcommand(1);
   const CLI::App* serve_command = AddBenchServe(*bench_command, serve);
@@ -145,6 +147,7 @@ int Run(int argc, char** argv) {
   if (status_command->parsed()) status = RunStatus(cluster_status);
   if (wait_command->parsed()) status = RunWait(wait);
   if (serve_command->parsed()) status = RunBenchServe(serve);
+  if (const auto evaluated = eval.RunParsed()) status = *evaluated;
   if (status.ok()) return EXIT_SUCCESS;
   fmt::print(stderr, "baton: {}\n", ToString(status));
   return EXIT_FAILURE;

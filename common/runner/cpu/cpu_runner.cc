@@ -154,11 +154,16 @@ absl::StatusOr<uint64_t> CpuRunner::Scatter(const KvBlock& block, kernels::KvFor
       0, 1);
 }
 
+std::span<const float> CpuRunner::Logits(const BatchEntry& entry, LogitRows wanted) {
+  Batch batch;
+  batch.entries.push_back(entry);
+  return forward_.Run(batch, paged_, wanted);
+}
+
 absl::StatusOr<std::vector<float>> CpuRunner::Score(std::span<const int32_t> tokens,
                                                     std::span<const int32_t> pages) {
-  Batch batch;
-  batch.entries.push_back({.tokens = tokens, .pages = pages});
-  const std::span<const float> logits = forward_.Run(batch, paged_, LogitRows::kEvery);
+  const std::span<const float> logits =
+      Logits({.tokens = tokens, .pages = pages}, LogitRows::kEvery);
   const auto vocabulary = static_cast<size_t>(model_->config.vocab_size);
   std::vector<float> scores(tokens.size() - 1);
   pool_.Run([&](int part, int parts) {

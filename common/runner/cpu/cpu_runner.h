@@ -43,6 +43,11 @@ class CpuRunner : public ModelRunner {
   absl::StatusOr<std::vector<float>> Score(std::span<const int32_t> tokens,
                                            std::span<const int32_t> pages);
 
+  // Computes one chunk and returns its logits, [rows][vocab_size], valid until the next call that
+  // computes: of every token, or of the last one where `entry.sample`. For measurements. Same
+  // threading as Run.
+  std::span<const float> Logits(const BatchEntry& entry, LogitRows wanted);
+
  private:
   CpuRunner(std::shared_ptr<const CpuModel> model, const CpuRunnerConfig& config,
             const kernels::KvPageLayout& layout);

@@ -1,0 +1,33 @@
+#include "common/cli/pair_check.h"
+
+#include "common/base/status.h"
+#include "common/model/architecture.h"
+#include "common/worker/kv_contract.h"
+
+namespace baton {
+
+absl::StatusOr<v1::KvContract> ContractOf(const ServedRole& role, const Checkpoint& checkpoint) {
+  const ModelConfig& config = checkpoint.config();
+  WorkerOptions options;
+  options.model = role.model;
+  options.weights = role.weights;
+  options.kv_format = role.kv;
+  options.wire_format = role.wire;
+  options.trust_model_identity = role.trust_model_identity;
+  const KvPages pages{.geometry = {config.layers, config.kv_heads, config.head_dim},
+                      .resident = role.kv,
+                      .page_tokens = options.page_tokens,
+                      .page_count = 1};
+  BATON_ASSIGN_OR_RETURN(const Digest tokenizer, TokenizerDigest(role.model));
+  return MakeKvContract(config, pages, options, checkpoint.ComputeDigest(), tokenizer);
+}
+
+absl::StatusOr<ContractCheck> CheckPair(const ServedRole& prefill, const ServedRole& decode) {
+  BATON_ASSIGN_OR_RETURN(const Checkpoint left, Checkpoint::Open(prefill.model));
+  BATON_ASSIGN_OR_RETURN(const v1::KvContract from, ContractOf(prefill, left));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint right, Checkpoint::Open(decode.model));
+  BATON_ASSIGN_OR_RETURN(const v1::KvContract to, ContractOf(decode, right));
+  return CheckContracts(from, to);
+}
+
+}  // namespace baton
