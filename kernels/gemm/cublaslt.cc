@@ -209,6 +209,23 @@ cudaError_t CublasLt::Tune(const GemmFp8Params& params, int repeats) {
   return TuneKey(KeyOf(params), OperandsOf(params), repeats);
 }
 
+int CublasLt::CandidatesOf(const LtKey& key) {
+  const Plan* plan = Find(key);
+  return plan == nullptr ? 0 : plan->count;
+}
+void CublasLt::ChooseFor(const LtKey& key, int candidate) {
+  Plan* plan = Find(key);
+  if (plan != nullptr && candidate >= 0 && candidate < plan->count) plan->chosen = candidate;
+}
+int CublasLt::Candidates(const GemmF16Params& params) { return CandidatesOf(KeyOf(params)); }
+int CublasLt::Candidates(const GemmFp8Params& params) { return CandidatesOf(KeyOf(params)); }
+void CublasLt::Choose(const GemmF16Params& params, int candidate) {
+  ChooseFor(KeyOf(params), candidate);
+}
+void CublasLt::Choose(const GemmFp8Params& params, int candidate) {
+  ChooseFor(KeyOf(params), candidate);
+}
+
 cudaError_t GemmF16(CublasLt& lt, const GemmF16Params& params) {
   if (GemmF16Problem(params) != nullptr) return cudaErrorInvalidValue;
   return lt.Run(KeyOf(params), CublasLt::OperandsOf(params));

@@ -34,6 +34,13 @@ class CublasLt {
   cudaError_t Tune(const GemmF16Params& params, int repeats = 5);
   cudaError_t Tune(const GemmFp8Params& params, int repeats = 5);
 
+  // For a tuner that measures by itself: how many algorithms the library offers for the parameters'
+  // key (0: none), and the choice of one of them.
+  int Candidates(const GemmF16Params& params);
+  int Candidates(const GemmFp8Params& params);
+  void Choose(const GemmF16Params& params, int candidate);
+  void Choose(const GemmFp8Params& params, int candidate);
+
  private:
   friend cudaError_t GemmF16(CublasLt& lt, const GemmF16Params& params);
   friend cudaError_t GemmFp8Large(CublasLt& lt, const GemmFp8Params& params);
@@ -59,6 +66,8 @@ class CublasLt {
   Plan* Find(const LtKey& key);
   cudaError_t Run(const LtKey& key, const Operands& operands);
   cudaError_t Execute(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo);
+  int CandidatesOf(const LtKey& key);
+  void ChooseFor(const LtKey& key, int candidate);
   cudaError_t TuneKey(const LtKey& key, const Operands& operands, int repeats);
   double Time(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo,
               int repeats);

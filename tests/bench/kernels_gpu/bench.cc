@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "tests/bench/kernels_gpu/baseline.h"
 #include "tests/gpu/support/memory.h"
 
 namespace baton::bench {
@@ -40,6 +41,7 @@ GpuBench::GpuBench(BenchOptions options, const kernels::cuda::DeviceTraits& devi
   kernels::cuda::OrAbort(cudaEventCreate(&start_), "event");
   kernels::cuda::OrAbort(cudaEventCreate(&stop_), "event");
   peaks_ = MeasurePeaks(stream_);
+  baseline_ = std::make_unique<CublasBaseline>(*this);
   fmt::print(
       "device: {}, {} multiprocessors, {} MB L2\npeaks: copy {:.0f} GB/s, cuBLASLt fp16 {:.0f} "
       "TFLOPS, fp8 {:.0f} TFLOPS\n\n{:<18} {:<22} {:>6} {:<26} {:>9} {:>7} {:>5} {:>7} {:>5} "

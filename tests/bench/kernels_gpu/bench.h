@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,8 @@ struct BenchOptions {
   int replays = 21;
 };
 
+class CublasBaseline;  // baseline.h
+
 class GpuBench {
  public:
   GpuBench(BenchOptions options, const kernels::cuda::DeviceTraits& device);
@@ -57,6 +60,8 @@ class GpuBench {
   const kernels::cuda::DeviceTraits& device() const { return device_; }
   const GpuPeaks& peaks() const { return peaks_; }
   cudaStream_t stream() const { return stream_; }
+  // cuBLAS FP16 beside; remembers what it has measured.
+  CublasBaseline& baseline() { return *baseline_; }
 
   // How many copies of operands of `bytes` each add up to more than 200 MB, four times the L2.
   static int CopiesFor(double bytes);
@@ -79,6 +84,7 @@ class GpuBench {
   cudaEvent_t start_ = nullptr;
   cudaEvent_t stop_ = nullptr;
   GpuPeaks peaks_;
+  std::unique_ptr<CublasBaseline> baseline_;
   std::string last_error_;
   std::vector<Measurement> measurements_;
 };

@@ -12,9 +12,15 @@ struct NamedBench {
 };
 
 void BenchPeaks(GpuBench& bench);
+void BenchElementwise(GpuBench& bench);
+void BenchGemmF16(GpuBench& bench);
+void BenchGemmFp8(GpuBench& bench);
 
 inline constexpr NamedBench kBenches[] = {
     {"peaks", BenchPeaks},
+    {"elementwise", BenchElementwise},
+    {"gemm_f16", BenchGemmF16},
+    {"gemm_fp8", BenchGemmFp8},
 };
 
 }  // namespace baton::bench
