@@ -59,7 +59,7 @@ void Check(const Case& c, std::vector<float> matrix) {
 
 TEST_F(SwiGluTest, MatchesReference) {
   for (const ActivationType type : {ActivationType::kFp16, ActivationType::kBf16}) {
-    for (const int dim : {8, 1000, 4096, 4104, 14336, 28672}) {
+    for (const int dim : Axis({8, 1000, 4096, 4104, 14336, 28672})) {
       for (const int rows : {1, 5, 66}) {
         Check({type, rows, dim}, RandomNormal(static_cast<size_t>(rows) * 2 * dim, dim, 3.0f));
       }

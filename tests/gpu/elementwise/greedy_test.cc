@@ -53,7 +53,7 @@ void Check(ActivationType type, int rows, int vocab, const std::vector<float>& l
 
 TEST_F(GreedyTest, MatchesTheCpu) {
   for (const ActivationType type : {ActivationType::kFp16, ActivationType::kBf16}) {
-    for (const int vocab : {1, 7, 1000, 32003, 128256, 151936}) {
+    for (const int vocab : Axis({1, 7, 1000, 32003, 128256, 151936})) {
       for (const int rows : {1, 3, 20}) {
         Check(type, rows, vocab, RandomNormal(static_cast<size_t>(rows) * vocab, vocab, 4.0f));
       }

@@ -81,7 +81,7 @@ constexpr double kRelative = 64 * 0x1p-24;
 
 TEST_F(NormTest, MatchesReference) {
   for (const ActivationType type : {ActivationType::kFp16, ActivationType::kBf16}) {
-    for (const int dim : {8, 64, 1000, 2048, 4096, 5120, 8192, 16384, 32768}) {
+    for (const int dim : Axis({8, 64, 1000, 2048, 4096, 5120, 8192, 16384, 32768})) {
       for (const Case& c : {Case{type, 1, dim, false}, Case{type, 3, dim, true},
                             Case{type, 67, dim, false}, Case{type, 130, dim, true}}) {
         const Inputs in = MakeInputs(c);

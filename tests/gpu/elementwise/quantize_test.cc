@@ -48,7 +48,7 @@ void ExpectSameBits(ActivationType type, int rows, int dim, const std::vector<fl
 
 TEST_F(QuantizeTest, SameBitsAsTheReference) {
   for (const ActivationType type : {ActivationType::kFp16, ActivationType::kBf16}) {
-    for (const int dim : {8, 64, 1000, 2048, 2056, 4096, 14336, 16392, 32768}) {
+    for (const int dim : Axis({8, 64, 1000, 2048, 2056, 4096, 14336, 16392, 32768})) {
       for (const int rows : {1, 3, 70}) {
         ExpectSameBits(type, rows, dim, RandomNormal(static_cast<size_t>(rows) * dim, rows + dim));
       }

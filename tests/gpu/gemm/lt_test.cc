@@ -17,9 +17,18 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 struct Shape {
   int m, n, k;
 };
-constexpr Shape kShapes[] = {{1, 64, 64},      {1, 1024, 4096}, {3, 192, 128},   {17, 320, 1024},
-                             {64, 1024, 64},   {65, 64, 4096},  {129, 512, 512}, {257, 128, 192},
-                             {1000, 192, 320}, {2049, 64, 128}};
+std::vector<Shape> Shapes() {
+  return Axis<Shape>({{1, 64, 64},
+                      {1, 1024, 4096},
+                      {3, 192, 128},
+                      {17, 320, 1024},
+                      {64, 1024, 64},
+                      {65, 64, 4096},
+                      {129, 512, 512},
+                      {257, 128, 192},
+                      {1000, 192, 320},
+                      {2049, 64, 128}});
+}
 constexpr int kCheckedRows = 9;
 
 class LtTest : public GpuTest {
@@ -91,7 +100,7 @@ struct F16Case {
 
 TEST_F(LtTest, F16MatchesReference) {
   for (const ActivationType type : {ActivationType::kFp16, ActivationType::kBf16}) {
-    for (const Shape& shape : kShapes) {
+    for (const Shape& shape : Shapes()) {
       for (const bool bias : {false, true}) {
         F16Case c(type, shape, bias);
         c.Upload();
@@ -237,7 +246,7 @@ struct Fp8Case {
 
 TEST_F(LtTest, Fp8MatchesReference) {
   for (const ActivationType type : {ActivationType::kFp16, ActivationType::kBf16}) {
-    for (const Shape& shape : kShapes) {
+    for (const Shape& shape : Shapes()) {
       for (const bool bias : {false, true}) {
         Fp8Case c(type, shape, bias);
         c.Upload();

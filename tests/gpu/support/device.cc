@@ -3,6 +3,14 @@
 #include "kernels/cuda/device.h"
 
 namespace baton::kernels::cuda {
+namespace {
+
+bool reduced_grid = false;  // set by main before any test runs
+
+}  // namespace
+
+bool ReducedGrid() { return reduced_grid; }
+void SetReducedGrid() { reduced_grid = true; }
 
 std::string NoDeviceReason() {
   int count = 0;

@@ -1,7 +1,9 @@
 // The skip rule of the GPU tests.
 #pragma once
 
+#include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/gpu/support/memory.h"
@@ -10,6 +12,19 @@ namespace baton::kernels::cuda {
 
 // Why tests cannot run here: no GPU, or one the kernels are not built for. Empty if they can.
 std::string NoDeviceReason();
+
+// Whether the program was started with --reduced: a memory checker makes every access slow.
+bool ReducedGrid();
+void SetReducedGrid();
+
+// The values of one axis of a test's grid: all of them, or in the reduced grid the first, the last
+// and the one in the middle.
+template <typename T>
+std::vector<T> Axis(std::initializer_list<T> values) {
+  std::vector<T> axis(values);
+  if (!ReducedGrid() || axis.size() <= 3) return axis;
+  return {axis.front(), axis[axis.size() / 2], axis.back()};
+}
 
 // Base of every test that launches.
 class GpuTest : public ::testing::Test {
