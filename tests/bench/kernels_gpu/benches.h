@@ -11,13 +11,13 @@ struct NamedBench {
   void (*run)(GpuBench& bench);
 };
 
-void BenchPeaks(GpuBench& bench);
+void BenchGraphNode(GpuBench& bench);
 void BenchElementwise(GpuBench& bench);
 void BenchGemmF16(GpuBench& bench);
 void BenchGemmFp8(GpuBench& bench);
 
 inline constexpr NamedBench kBenches[] = {
-    {"peaks", BenchPeaks},
+    {"graph_node", BenchGraphNode},
     {"elementwise", BenchElementwise},
     {"gemm_f16", BenchGemmF16},
     {"gemm_fp8", BenchGemmFp8},

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "tests/bench/kernels_gpu/benches.h"
+#include "tests/bench/kernels_gpu/bench.h"
 #include "tests/bench/kernels_gpu/fill.h"
 #include "tests/gpu/support/memory.h"
 
@@ -114,15 +114,6 @@ GpuPeaks MeasurePeaks(cudaStream_t stream) {
   return {.copy = MeasureCopy(stream),
           .fp16_flops = MeasureProduct(stream, CUDA_R_16F, CUDA_R_16F),
           .fp8_flops = MeasureProduct(stream, CUDA_R_8F_E4M3, CUDA_R_16BF)};
-}
-
-// What a graph node costs that does nothing worth speaking of: the floor of every time below.
-void BenchPeaks(GpuBench& bench) {
-  const cuda::DeviceBytes target(256);
-  const double us = bench.TimeUs(64, [&](int copy, cudaStream_t stream) {
-    return cudaMemsetAsync(target.data(), copy, 4, stream);
-  });
-  bench.Report({.op = "graph_node", .shape = "4 bytes", .variant = "memset", .us = us});
 }
 
 }  // namespace baton::bench
