@@ -15,6 +15,7 @@ import datetime
 import json
 import pathlib
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -60,8 +61,8 @@ def peer_programs(work, target):
         call(sys.executable, "-m", "pip", "download", "--no-binary", "llama-cpp-python", "--no-deps", "--dest", work, requirement)
         with tarfile.open(work / f"{SDIST}.tar.gz") as archive:
             archive.extractall(work)
-        for stray in (work / SDIST).rglob(".git"):  # of submodules: ninja would run cmake for ever
-            stray.unlink()
+        for stray in list((work / SDIST).rglob(".git")):  # of submodules: ninja would run cmake for ever
+            shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
     call("cmake", "-S", source, "-B", build, "-G", "Ninja", *BUILD_FLAGS, *TARGET_FLAGS[target])
     call("ninja", "-C", build, *PROGRAMS)
     return build / "bin"
