@@ -70,9 +70,9 @@ struct Range {
   }
 };
 
-// 1, 2 or 5 times a power of ten, so that about five steps fill the extent.
+// 1, 2 or 5 times a power of ten, so that at most six steps fill the extent.
 double TickStep(double extent) {
-  const double rough = extent / 5;
+  const double rough = extent / 6;
   const double power = std::pow(10, std::floor(std::log10(rough)));
   for (const double factor : {1.0, 2.0, 5.0}) {
     if (factor * power >= rough) return factor * power;

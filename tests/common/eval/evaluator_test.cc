@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <memory>
 #include <numeric>
 #include <random>
 
@@ -41,6 +42,12 @@ class EvaluatorTest : public ::testing::Test {
     windows_ = *CutWindows(tokens_, kWindow, 0, 4096);
   }
 
+  // One pool for all tests: each model is loaded once.
+  static void SetUpTestSuite() {
+    pool_holder_ = std::make_unique<RunnerPool>(2, 2 * kWindow, nullptr);
+  }
+  static void TearDownTestSuite() { pool_holder_.reset(); }
+
   EvalResult Run(const EvalConfig& config, const std::vector<PairSpec>& pairs) {
     Evaluator evaluator(config, pool_);
     absl::StatusOr<EvalResult> result = evaluator.Run(windows_, pairs, {});
@@ -50,7 +57,8 @@ class EvaluatorTest : public ::testing::Test {
 
   std::vector<int32_t> tokens_;
   std::vector<std::span<const int32_t>> windows_;
-  RunnerPool pool_{2, 2 * kWindow, {}};
+  static inline std::unique_ptr<RunnerPool> pool_holder_;
+  RunnerPool& pool_ = *pool_holder_;
 };
 
 TEST_F(EvaluatorTest, OnePrecisionInBothPhasesIsTheWholeWindowInOneProcess) {
@@ -72,7 +80,6 @@ TEST_F(EvaluatorTest, OnePrecisionInBothPhasesIsTheWholeWindowInOneProcess) {
 TEST_F(EvaluatorTest, TheReferenceIsNoDistanceFromItself) {
   const EvalConfig config{
       .window = kWindow, .divergence = true, .greedy_tokens = 8, .reference = kReference};
-  // The last two compute what the reference does with another wire format, or none of it.
   PairSpec rounded = kReference;
   rounded.wire = kInt4;
   const EvalResult result = Run(config, {kReference, rounded});

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""`baton eval` as a user calls it: against published figures, and against the cluster that it judges."""
+
+import array
+import json
+import pathlib
+import tempfile
+import unittest
+
+from harness import FLOAT, PRESET, SHARED, TINY, baton, cluster, need_shared
+
+VALIDATION = SHARED / "data/valid_65536.u16"
+# What the README of the reference models says: every window of 1,024 tokens, each scored from its second token on.
+PERPLEXITY = {"tiny": 13.4178, "small": 11.8620}
+
+
+def both(folder):
+    return ["--prefill-model", folder, "--decode-model", folder]
+
+
+def write_tokens(path, tokens):
+    with open(path, "wb") as file:
+        array.array("H", tokens).tofile(file)
+
+
+class PerplexityTest(unittest.TestCase):
+    def test_both_phases_give_the_published_perplexity(self):
+        need_shared("data/valid_65536.u16", "models/tiny", "models/small")
+        if PRESET in ("asan", "tsan"):
+            self.skipTest(f"65,536 tokens take too long under {PRESET}")
+        for model, published in PERPLEXITY.items():
+            with self.subTest(model):
+                out = json.loads(baton("eval", "perplexity", *both(SHARED / "models" / model), "--prefill-weights=fp32",
+                                       "--decode-weights=fp32", "--tokens", VALIDATION, "--window=1024", "--phases=both",
+                                       "--output=json", timeout=500))
+                self.assertEqual(64, out["windows"])
+                self.assertAlmostEqual(published, out["perplexity"]["mean"], delta=1e-3)
+
+
+class ServedPairTest(unittest.TestCase):
+    def test_greedy_tokens_leave_the_references_where_eval_says(self):
+        need_shared("data/valid_65536.u16")
+        window, tokens, windows = 128, 24, 3
+        out = json.loads(baton("eval", "divergence", *both(TINY), "--prefill-weights=w8a8", "--decode-weights=w4a16",
+                               "--kv=int8", "--tokens", VALIDATION, f"--window={window}", f"--max-windows={windows}",
+                               f"--greedy-tokens={tokens}", "--output=json"))
+        ids = array.array("H", VALIDATION.read_bytes()[:2 * window * windows])
+        prompts = [ids[i * window:i * window + window // 2] for i in range(windows)]
+
+        def continue_greedily(*flags):
+            with cluster(*flags) as c:
+                return [c.generate_ids(prompt, f"--max-tokens={tokens}", "--temperature=0", "--ignore-eos")["token_ids"]
+                        for prompt in prompts]
+
+        reference = continue_greedily(*FLOAT)
+        served = continue_greedily("--prefill-weights=w8a8", "--decode-weights=w4a16", "--kv=int8")
+        differences = [next((i for i in range(tokens) if r[i] != s[i]), tokens) for r, s in zip(reference, served)]
+        self.assertEqual(differences, out["first_difference"])
+        self.assertLess(min(differences), tokens, "every continuation is equal: the comparison shows nothing")
+
+
+class MatrixTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.tokens = self.folder / "tokens.u16"
+        write_tokens(self.tokens, [(i * 7919 + 13) % 4096 for i in range(4 * 64)])
+        self.matrix = ["eval", "matrix", "--model", TINY, "--prefill-weights=fp16,w8a8", "--decode-weights=fp16,w4a16",
+                       "--kv=fp16,int4", "--tokens", self.tokens, "--window=64"]
+
+    def gate(self, **bound):
+        path = self.folder / "gate.json"
+        path.write_text(json.dumps({"bounds": [dict(name="this bound", **bound)]}))
+        return baton(*self.matrix, "--gate", path, check=False)
+
+    def test_writes_every_form(self):
+        files = {name: self.folder / name for name in ("table.md", "table.csv", "map.svg")}
+        out = baton(*self.matrix, "--markdown", files["table.md"], "--csv", files["table.csv"], "--heat-map", files["map.svg"])
+        self.assertEqual(out, files["table.md"].read_text())
+        self.assertIn("| w8a8 | int4 |", out)
+        self.assertEqual(1 + 8, len(files["table.csv"].read_text().splitlines()))
+        self.assertTrue(files["map.svg"].read_text().startswith("<svg"))
+
+    def test_gate_passes_and_fails_by_name(self):
+        held = self.gate(prefill="fp16", kv="fp16", decode="fp16", max_kl=0.001)
+        self.assertEqual(0, held.returncode, held.stderr)
+        broken = self.gate(prefill="w8a8", kv="int4", decode="w4a16", max_kl=0.001)
+        self.assertNotEqual(0, broken.returncode)
+        self.assertIn("this bound: w8a8 → int4 → w4a16: KL", broken.stderr)
+        self.assertIn("| w8a8 | int4 |", broken.stdout, "the table is printed all the same")
+        absent = self.gate(prefill="w8a8", kv="int8", max_kl=100)
+        self.assertNotEqual(0, absent.returncode)
+        self.assertIn("no cell w8a8 → int8 → * was evaluated", absent.stderr)
+
+    def test_a_checkpoint_as_a_scheme(self):
+        out = baton("eval", "matrix", "--model", TINY, f"--prefill-weights=copy={TINY}", "--decode-weights=fp32", "--kv=fp16",
+                    "--tokens", self.tokens, "--window=64", "--output=csv")
+        self.assertIn(",copy,fp16,fp32,4,64,", out)
+
+    def test_bad_input_is_refused_by_name(self):
+        short = ["eval", "divergence", *both(TINY), "--tokens", self.tokens]
+        pair = [*short, "--window=64"]
+        for arguments, words in [
+            (pair + ["--plot=kl.png"], "ends in .svg"),
+            (pair + ["--kv=int3"], "kv: 'int3'"),
+            (pair + ["--wire=int3"], "wire: 'int3'"),
+            (pair + ["--decode-weights=w3a16"], "w3a16"),
+            (pair + ["--text", self.tokens], "--tokens and --text"),
+            (short + ["--window=512"], "tokens: 256"),
+            (["eval", "perplexity", *both(TINY), "--window=64"], "--tokens and --text"),
+            (self.matrix + ["--gate", self.tokens], "gate"),
+            (self.matrix + ["--prefill-weights=fp16"], "given twice"),
+        ]:
+            with self.subTest(words):
+                result = baton(*arguments, check=False)
+                self.assertNotEqual(0, result.returncode)
+                self.assertIn(words, result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
