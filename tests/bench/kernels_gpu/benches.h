@@ -15,12 +15,14 @@ void BenchGraphNode(GpuBench& bench);
 void BenchElementwise(GpuBench& bench);
 void BenchGemmF16(GpuBench& bench);
 void BenchGemmFp8(GpuBench& bench);
+void BenchAttentionPrefill(GpuBench& bench);
 
 inline constexpr NamedBench kBenches[] = {
     {"graph_node", BenchGraphNode},
     {"elementwise", BenchElementwise},
     {"gemm_f16", BenchGemmF16},
     {"gemm_fp8", BenchGemmFp8},
+    {"attention_prefill", BenchAttentionPrefill},
 };
 
 }  // namespace baton::bench

@@ -1,0 +1,9 @@
+#include "kernels/attention/prefill_instance.cuh"
+
+namespace baton::kernels::cuda {
+
+cudaError_t LaunchPrefillFp16Dim128(const PrefillLaunch& p, int blocks, cudaStream_t stream) {
+  return LaunchPrefillInstance<Fp16, 128>(p, blocks, stream);
+}
+
+}  // namespace baton::kernels::cuda

@@ -1,0 +1,81 @@
+// How a ragged batch of prefill attention is cut into tiles, and in which order they run: pure host
+// code. The plan is made once a step, copied to the device, and used by every layer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/kv_page/layout.h"
+
+namespace baton::kernels::cuda {
+
+// Tokens of one step of the online softmax; also the page size of gathered keys and values.
+inline constexpr int kPrefillBlockTokens = 128;
+
+// Work of one thread block at a time: `queries` consecutive queries of one sequence, for
+// `heads_per_tile` query heads that share a KV head. Row r of a tile is query r / heads_per_tile,
+// head head + r % heads_per_tile.
+struct alignas(16) PrefillTile {
+  const int32_t* pages = nullptr;  // in device memory: page of token t is pages[t / page_tokens];
+                                   // null: first_page + t / page_tokens
+  int32_t first_page = 0;
+  int32_t position = 0;  // of the first query
+  int32_t queries = 0;   // 0: no tile (the kernel's end mark)
+  int32_t row = 0;       // of the first query, in the matrices of queries and results
+  int32_t head = 0;      // first query head
+  int32_t kv_head = 0;
+  int32_t kv_begin = 0;  // first token read, a multiple of the page size
+  int32_t kv_end = 0;    // one past the last token seen
+};
+static_assert(sizeof(PrefillTile) == 48);
+
+// Tokens [begin, end) of one sequence, inside one block of kPrefillBlockTokens, that are
+// dequantized to page `page` of the workspace. Tokens of the block outside of the range become 0.
+struct alignas(16) PrefillGather {
+  const int32_t* pages = nullptr;  // in device memory
+  int32_t begin = 0;
+  int32_t end = 0;
+  int32_t page = 0;
+};
+static_assert(sizeof(PrefillGather) == 32);
+
+struct PrefillShape {
+  int q_heads = 0;  // a multiple of kv_heads
+  int kv_heads = 0;
+  int head_dim = 0;       // 64 or 128
+  int page_tokens = 0;    // of the resident pages
+  int window = 0;         // tokens seen, the query's own included; 0: all
+  bool gathered = false;  // keys and values are read from the workspace, not from the pages
+};
+
+struct PrefillPlan {
+  PrefillShape shape;
+  int rows = 0;                        // of the matrices: one past the last row of the batch
+  int heads_per_tile = 1;              // a power of two that divides q_heads / kv_heads
+  std::vector<PrefillTile> tiles;      // in the order they are handed out
+  std::vector<PrefillGather> gathers;  // empty unless shape.gathered
+
+  // The image of the plan in device memory: counters (zero), tiles, gathers.
+  static constexpr size_t kCounterBytes = 16;
+  size_t ImageBytes() const;
+  void WriteImage(std::byte* image) const;
+  // Workspace of the launch: keys and values of the gathered tokens in 16 bits.
+  size_t WorkspaceBytes() const;
+};
+
+// Rows (queries x heads) of a tile.
+constexpr int PrefillTileRows(int head_dim) { return head_dim == 64 ? 192 : 128; }
+
+// What of the shape the kernels do not do (names field, value, expectation), or nothing.
+std::optional<std::string> PrefillProblem(const PrefillShape& shape);
+
+// Precondition: no PrefillProblem; the rows of the sequences do not overlap. `pages` of the
+// sequences are device pointers: they are copied, not read. `l2_bytes`: of the device.
+PrefillPlan PlanPrefill(const PrefillShape& shape, std::span<const PagedSequence> sequences,
+                        size_t l2_bytes);
+
+}  // namespace baton::kernels::cuda
