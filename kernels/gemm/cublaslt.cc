@@ -9,9 +9,6 @@
 namespace baton::kernels::cuda {
 namespace {
 
-// The library assumes 256 bytes unless told.
-constexpr uint32_t kAlignment = 16;
-
 cudaDataType DataType(ActivationType type) {
   return type == ActivationType::kFp16 ? CUDA_R_16F : CUDA_R_16BF;
 }
@@ -47,7 +44,7 @@ struct CublasLt::Plan {
   int chosen = 0;
 
   bool Describe(const LtKey& key);
-  bool Search(cublasLtHandle_t handle, size_t workspace_bytes);
+  bool Search(cublasLtHandle_t handle, size_t workspace_bytes, uint32_t alignment);
 };
 
 bool CublasLt::Plan::Describe(const LtKey& key) {
@@ -75,7 +72,7 @@ bool CublasLt::Plan::Describe(const LtKey& key) {
   return ok;
 }
 
-bool CublasLt::Plan::Search(cublasLtHandle_t handle, size_t workspace_bytes) {
+bool CublasLt::Plan::Search(cublasLtHandle_t handle, size_t workspace_bytes, uint32_t alignment) {
   cublasLtMatmulPreferenceOpaque_t preference;
   if (cublasLtMatmulPreferenceInit(&preference) != CUBLAS_STATUS_SUCCESS) return false;
   cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
@@ -83,7 +80,7 @@ bool CublasLt::Plan::Search(cublasLtHandle_t handle, size_t workspace_bytes) {
   for (const cublasLtMatmulPreferenceAttributes_t attribute :
        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-    cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &kAlignment, sizeof(kAlignment));
+    cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &alignment, sizeof(alignment));
   }
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
       handle, &desc, &w, &a, &out, &out, &preference, kTunedAlgorithms, found.data(), &count);
@@ -127,7 +124,8 @@ CublasLt::Plan* CublasLt::Find(const LtKey& key) {
   const auto place = plans_.find(key);
   if (place != plans_.end()) return place->second.get();
   auto plan = std::make_unique<Plan>();
-  if (!plan->Describe(key) || !plan->Search(handle_, workspace_bytes_)) return nullptr;
+  if (!plan->Describe(key) || !plan->Search(handle_, workspace_bytes_, key.alignment))
+    return nullptr;
   return plans_.emplace(key, std::move(plan)).first->second.get();
 }
 
@@ -164,34 +162,41 @@ cudaError_t CublasLt::Run(const LtKey& key, const Operands& operands) {
   return Execute(*plan, operands, plan->found[plan->chosen].algo);
 }
 
-// Milliseconds of `repeats` launches after one; infinity if the algorithm does not run.
+// Milliseconds of the fastest of several launches after one; infinity if the algorithm does not
+// run.
 double CublasLt::Time(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo,
-                      int repeats) {
+                      const LtTuning& tuning) {
   cudaEvent_t start = nullptr;
   cudaEvent_t stop = nullptr;
-  float ms = std::numeric_limits<float>::infinity();
+  double best = std::numeric_limits<double>::infinity();
   if (cudaEventCreate(&start) == cudaSuccess && cudaEventCreate(&stop) == cudaSuccess) {
-    cudaError_t error = Execute(plan, operands, algo);
-    cudaEventRecord(start, operands.stream);
-    for (int i = 0; i < repeats && error == cudaSuccess; ++i) {
-      error = Execute(plan, operands, algo);
+    for (int i = -1; i < tuning.repeats; ++i) {
+      if (tuning.flush != nullptr) {
+        cudaMemsetAsync(tuning.flush, i, tuning.flush_bytes, operands.stream);
+      }
+      cudaEventRecord(start, operands.stream);
+      const cudaError_t launched = Execute(plan, operands, algo);
+      cudaEventRecord(stop, operands.stream);
+      float ms = 0.0f;
+      if (cudaEventSynchronize(stop) != cudaSuccess || launched != cudaSuccess ||
+          cudaEventElapsedTime(&ms, start, stop) != cudaSuccess) {
+        break;
+      }
+      if (i >= 0) best = std::min(best, static_cast<double>(ms));
     }
-    cudaEventRecord(stop, operands.stream);
-    const cudaError_t finished = cudaEventSynchronize(stop);
-    if (error == cudaSuccess && finished == cudaSuccess) cudaEventElapsedTime(&ms, start, stop);
   }
   if (start != nullptr) cudaEventDestroy(start);
   if (stop != nullptr) cudaEventDestroy(stop);
-  return ms;
+  return best;
 }
 
-cudaError_t CublasLt::TuneKey(const LtKey& key, const Operands& operands, int repeats) {
+cudaError_t CublasLt::TuneKey(const LtKey& key, const Operands& operands, const LtTuning& tuning) {
   Plan* plan = Find(key);
   if (plan == nullptr) return cudaErrorNotSupported;
   double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < plan->count; ++i) {
     if (plan->found[i].state != CUBLAS_STATUS_SUCCESS) continue;
-    const double ms = Time(*plan, operands, plan->found[i].algo, repeats);
+    const double ms = Time(*plan, operands, plan->found[i].algo, tuning);
     if (ms < best) {
       best = ms;
       plan->chosen = i;
@@ -200,13 +205,13 @@ cudaError_t CublasLt::TuneKey(const LtKey& key, const Operands& operands, int re
   return best < std::numeric_limits<double>::infinity() ? cudaSuccess : cudaErrorNotSupported;
 }
 
-cudaError_t CublasLt::Tune(const GemmF16Params& params, int repeats) {
+cudaError_t CublasLt::Tune(const GemmF16Params& params, const LtTuning& tuning) {
   if (GemmF16Problem(params) != nullptr) return cudaErrorInvalidValue;
-  return TuneKey(KeyOf(params), OperandsOf(params), repeats);
+  return TuneKey(KeyOf(params), OperandsOf(params), tuning);
 }
-cudaError_t CublasLt::Tune(const GemmFp8Params& params, int repeats) {
+cudaError_t CublasLt::Tune(const GemmFp8Params& params, const LtTuning& tuning) {
   if (GemmFp8Problem(params) != nullptr) return cudaErrorInvalidValue;
-  return TuneKey(KeyOf(params), OperandsOf(params), repeats);
+  return TuneKey(KeyOf(params), OperandsOf(params), tuning);
 }
 
 int CublasLt::CandidatesOf(const LtKey& key) {

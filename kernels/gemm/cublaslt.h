@@ -13,6 +13,14 @@
 
 namespace baton::kernels::cuda {
 
+struct LtTuning {
+  int repeats = 5;  // launches of each algorithm; the fastest counts
+  // Device memory that is overwritten before each launch, so that the weights come from memory as
+  // they will in a forward pass: at least twice the L2. Null: they stay in L2 if they fit.
+  void* flush = nullptr;
+  size_t flush_bytes = 0;
+};
+
 // Owns the library handle and the algorithms; the workspace is the caller's and must outlive it.
 // One thread at a time; products that run at the same time on several streams need one object and
 // one workspace each. Kernels are loaded at first use: run every shape once before capturing.
@@ -29,10 +37,10 @@ class CublasLt {
   CublasLt(const CublasLt&) = delete;
   CublasLt& operator=(const CublasLt&) = delete;
 
-  // Times the library's first kTunedAlgorithms for the parameters' key, `repeats` launches each on
-  // these operands (`out` is overwritten), and keeps the fastest. Synchronizes; not for a capture.
-  cudaError_t Tune(const GemmF16Params& params, int repeats = 5);
-  cudaError_t Tune(const GemmFp8Params& params, int repeats = 5);
+  // Times the library's first kTunedAlgorithms for the parameters' key on these operands (`out` is
+  // overwritten), and keeps the fastest. Synchronizes; not for a capture.
+  cudaError_t Tune(const GemmF16Params& params, const LtTuning& tuning = {});
+  cudaError_t Tune(const GemmFp8Params& params, const LtTuning& tuning = {});
 
   // For a tuner that measures by itself: how many algorithms the library offers for the parameters'
   // key (0: none), and the choice of one of them.
@@ -68,9 +76,9 @@ class CublasLt {
   cudaError_t Execute(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo);
   int CandidatesOf(const LtKey& key);
   void ChooseFor(const LtKey& key, int candidate);
-  cudaError_t TuneKey(const LtKey& key, const Operands& operands, int repeats);
+  cudaError_t TuneKey(const LtKey& key, const Operands& operands, const LtTuning& tuning);
   double Time(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo,
-              int repeats);
+              const LtTuning& tuning);
 
   cublasLtHandle_t handle_;
   void* workspace_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <initializer_list>
 
 namespace baton::kernels::cuda {
 namespace {
@@ -15,6 +16,13 @@ const char* ShapeProblem(int m, int n, int k, int64_t ldo) {
   if (k < 1 || k % kUnit != 0) return "k: expected a positive multiple of 64";
   if (ldo < n || ldo % kRowValues != 0) return "ldo: expected a multiple of 8, at least n";
   return nullptr;
+}
+
+// The library's best algorithms may ask for more than the 16 bytes that we do.
+int AlignmentOf(std::initializer_list<const void*> pointers) {
+  uintptr_t bits = 0;
+  for (const void* pointer : pointers) bits |= reinterpret_cast<uintptr_t>(pointer);
+  return bits % 256 == 0 ? 256 : 16;
 }
 
 }  // namespace
@@ -43,7 +51,8 @@ LtKey KeyOf(const GemmF16Params& params) {
           .n = params.n,
           .k = params.k,
           .lda = params.lda,
-          .ldo = params.ldo};
+          .ldo = params.ldo,
+          .alignment = AlignmentOf({params.a, params.w, params.out})};
 }
 
 LtKey KeyOf(const GemmFp8Params& params) {
@@ -54,7 +63,8 @@ LtKey KeyOf(const GemmFp8Params& params) {
           .n = params.n,
           .k = params.k,
           .lda = params.k,
-          .ldo = params.ldo};
+          .ldo = params.ldo,
+          .alignment = AlignmentOf({params.a, params.w, params.out})};
 }
 
 }  // namespace baton::kernels::cuda

@@ -21,6 +21,7 @@ struct LtKey {
   int k = 0;
   int64_t lda = 0;
   int64_t ldo = 0;
+  int alignment = 16;  // bytes, of all matrices: 256 or 16
 
   auto operator<=>(const LtKey&) const = default;
 };

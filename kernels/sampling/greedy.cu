@@ -29,14 +29,18 @@ struct Best {
 __device__ __forceinline__ float MinusInfinity() { return __uint_as_float(0xFF800000u); }
 __device__ __forceinline__ Best Nothing() { return {MinusInfinity(), 0.0f, -1}; }
 
+// Values are selected, never references: those would put both operands into local memory.
 __device__ __forceinline__ Best Merge(const Best& a, const Best& b) {
+  // Of token -1 the unsigned value is the largest: an empty set loses every tie.
   const bool first = a.max > b.max || (a.max == b.max && static_cast<uint32_t>(a.token) <=
                                                              static_cast<uint32_t>(b.token));
-  const Best& winner = first ? a : b;
-  const Best& other = first ? b : a;
-  if (other.token < 0) return winner;
-  // expf of 0 where both are +infinity would be of NaN: TokenLogprobs is NaN there too.
-  return {winner.max, winner.sum + other.sum * __expf(other.max - winner.max), winner.token};
+  const float max = first ? a.max : b.max;
+  const float distance = first ? b.max - a.max : a.max - b.max;
+  const float kept = first ? a.sum : b.sum;
+  const float scaled = first ? b.sum : a.sum;
+  const int32_t token = first ? a.token : b.token;
+  // An empty set: nothing to add, and the distance may be of two infinities.
+  return {max, scaled == 0.0f ? kept : kept + scaled * __expf(distance), token};
 }
 
 __device__ __forceinline__ Best WarpBest(Best best) {
@@ -50,26 +54,34 @@ __device__ __forceinline__ Best WarpBest(Best best) {
   return best;
 }
 
-// Adds eight logits that start at token `first`, of which those before `end` exist.
-template <typename T>
-__device__ __forceinline__ void Add8(Best& best, const uint4& packed, int first, int end) {
-  float x[8];
-  Unpack8<T>(packed, x);
-  float max = best.max;
-  int32_t token = best.token;
+// The best of kVectors vectors, of which vector i starts at token `first` + i * `step`. Logits that
+// do not exist are -infinity.
+__device__ __forceinline__ Best BestOf(float (&x)[kVectors][8], int first, int step) {
+  float max = MinusInfinity();
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    if (IsNan(x[j]) || first + j >= end) x[j] = MinusInfinity();
-    if (x[j] > max) {
-      max = x[j];
-      token = first + j;
+  for (int i = 0; i < kVectors; ++i) {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      if (IsNan(x[i][j])) x[i][j] = MinusInfinity();
+      max = fmaxf(max, x[i][j]);
     }
   }
-  if (token < 0) return;  // nothing above -infinity yet
-  float sum = best.token < 0 ? 0.0f : best.sum * __expf(best.max - max);
+  if (max == MinusInfinity()) return Nothing();
+  int32_t token = -1;
+  float sums[kVectors];
 #pragma unroll
-  for (int j = 0; j < 8; ++j) sum += __expf(x[j] - max);
-  best = {max, sum, token};
+  for (int i = kVectors - 1; i >= 0; --i) {
+    sums[i] = 0.0f;
+#pragma unroll
+    for (int j = 7; j >= 0; --j) {
+      if (x[i][j] == max) token = first + i * step + j;  // descending: the lowest stays
+      sums[i] += __expf(x[i][j] - max);
+    }
+  }
+  float sum = sums[0];
+#pragma unroll
+  for (int i = 1; i < kVectors; ++i) sum += sums[i];
+  return {max, sum, token};
 }
 
 template <typename T>
@@ -97,11 +109,19 @@ __global__ __launch_bounds__(kThreads)
       const int vector = first + i * kThreads;
       if (vector < vectors) packed[i] = in[vector];
     }
+    float x[kVectors][8];
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {
-      const int vector = first + i * kThreads;
-      if (vector < vectors) Add8<T>(best, packed[i], vector * 8, p.vocab);
+      Unpack8<T>(packed[i], x[i]);
+      const int left = p.vocab - (first + i * kThreads) * 8;  // logits from here on
+      if (left < 8) {
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+          if (j >= left) x[i][j] = MinusInfinity();
+        }
+      }
     }
+    best = Merge(best, BestOf(x, first * 8, kThreads * 8));
   }
   cluster.barrier_wait(std::move(started));
   best = WarpBest(best);

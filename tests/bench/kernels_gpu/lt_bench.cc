@@ -14,6 +14,7 @@ namespace cuda = kernels::cuda;
 
 // The head serves one row a sequence: large M would only measure time and memory.
 constexpr int kMaxHeadRows = 256;
+constexpr size_t kFlushBytes = size_t{128} << 20;
 
 std::vector<int> TokensOf(const GpuBench& bench, const GemmShape& shape) {
   std::vector<int> tokens;
@@ -31,10 +32,13 @@ Measurement ProductRow(const GemmShape& shape, int m, double weight_bytes) {
 }
 
 struct LtWorkspace {
-  LtWorkspace() : bytes(cuda::CublasLt::kWorkspaceBytes) {
+  LtWorkspace() : bytes(cuda::CublasLt::kWorkspaceBytes), flush(kFlushBytes) {
     cuda::OrAbort(cuda::CublasLt::Create(bytes.data(), bytes.bytes(), &lt), "cuBLASLt");
   }
+  cuda::LtTuning tuning() const { return {.flush = flush.data(), .flush_bytes = flush.bytes()}; }
+
   cuda::DeviceBytes bytes;
+  cuda::DeviceBytes flush;
   std::unique_ptr<cuda::CublasLt> lt;
 };
 
@@ -68,7 +72,7 @@ void F16Shape(GpuBench& bench, const GemmShape& shape) {
     row.flops_peak = PeakKind::kFp16;
     row.cublas_fp16_us = baseline.us;
     bench.Report(row);
-    const cudaError_t tuned = workspace.lt->Tune(params(0, bench.stream()));
+    const cudaError_t tuned = workspace.lt->Tune(params(0, bench.stream()), workspace.tuning());
     row.op = "gemm_f16";
     row.variant = "fp16, tuned";
     row.us = bench.TimeUs(operands.copies(), [&](int copy, cudaStream_t stream) {
@@ -102,14 +106,15 @@ void Fp8Shape(GpuBench& bench, const GemmShape& shape) {
                                    .a_scale = a_scale.data(),
                                    .w = static_cast<const uint8_t*>(operands.weight(copy)),
                                    .w_scale = w_scale.data(),
+                                   .type = cuda::ActivationType::kBf16,
                                    .out = operands.out(),
                                    .ldo = shape.n,
                                    .stream = stream};
       };
-      const cudaError_t tuned = workspace.lt->Tune(params(0, bench.stream()));
+      const cudaError_t tuned = workspace.lt->Tune(params(0, bench.stream()), workspace.tuning());
       Measurement row = ProductRow(shape, m, 1.0 * shape.n * shape.k);
       row.op = "gemm_fp8_cublaslt";
-      row.variant = mode == cuda::Fp8Mode::kExact ? "exact" : "fast_accum";
+      row.variant = mode == cuda::Fp8Mode::kExact ? "bf16 out, exact" : "bf16 out, fast_accum";
       row.flops_peak = PeakKind::kFp8;
       row.us = bench.TimeUs(operands.copies(), [&](int copy, cudaStream_t stream) {
         return tuned != cudaSuccess ? tuned

@@ -75,7 +75,7 @@ double MeasureProduct(cudaStream_t stream, cudaDataType in, cudaDataType out) {
   const cublasOperation_t transposed = CUBLAS_OP_T;
   cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
                                  sizeof(transposed));
-  const int8_t fast = 1;
+  const int8_t fast = in == CUDA_R_8F_E4M3 ? 1 : 0;
   cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast, sizeof(fast));
   cublasLtMatrixLayout_t in_layout;
   cublasLtMatrixLayout_t out_layout;
