@@ -43,11 +43,12 @@ struct CublasLt::Plan {
   int count = 0;
   int chosen = 0;
 
-  bool Describe(const LtKey& key);
+  // `scale`: any device address; the library offers no algorithm for a mode without its pointer.
+  bool Describe(const LtKey& key, const void* scale);
   bool Search(cublasLtHandle_t handle, size_t workspace_bytes, uint32_t alignment);
 };
 
-bool CublasLt::Plan::Describe(const LtKey& key) {
+bool CublasLt::Plan::Describe(const LtKey& key, const void* scale) {
   const bool fp8 = key.kind != LtKind::kF16;
   const cudaDataType out_type = DataType(key.type);
   const cudaDataType in_type = fp8 ? CUDA_R_8F_E4M3 : out_type;
@@ -67,6 +68,8 @@ bool CublasLt::Plan::Describe(const LtKey& key) {
     const int8_t fast = key.kind == LtKind::kFp8FastAccum ? 1 : 0;
     ok = ok && Set(&desc, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, vector) &&
          Set(&desc, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, vector) &&
+         Set(&desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scale) &&
+         Set(&desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scale) &&
          Set(&desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast);
   }
   return ok;
@@ -124,7 +127,7 @@ CublasLt::Plan* CublasLt::Find(const LtKey& key) {
   const auto place = plans_.find(key);
   if (place != plans_.end()) return place->second.get();
   auto plan = std::make_unique<Plan>();
-  if (!plan->Describe(key) || !plan->Search(handle_, workspace_bytes_, key.alignment))
+  if (!plan->Describe(key, workspace_) || !plan->Search(handle_, workspace_bytes_, key.alignment))
     return nullptr;
   return plans_.emplace(key, std::move(plan)).first->second.get();
 }

@@ -1,4 +1,4 @@
-// A cluster of eight blocks reads one row once; their results meet in distributed shared memory, so
+// A cluster of blocks reads one row once; their results meet in distributed shared memory, so
 // no workspace and no second launch is needed.
 #include <cooperative_groups.h>
 
@@ -14,7 +14,7 @@ namespace {
 
 namespace cg = cooperative_groups;
 
-constexpr int kCluster = 8;
+constexpr int kMaxCluster = 8;
 constexpr int kThreads = 512;
 constexpr int kVectors = 4;  // loads in flight a thread
 constexpr int kWarps = kThreads / 32;
@@ -84,13 +84,23 @@ __device__ __forceinline__ Best BestOf(float (&x)[kVectors][8], int first, int s
   return {max, sum, token};
 }
 
+// Vectors first, first + kThreads … that exist.
+__device__ __forceinline__ void LoadVectors(uint4 (&packed)[kVectors], const uint4* in, int first,
+                                            int vectors) {
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const int vector = first + i * kThreads;
+    packed[i] = vector < vectors ? in[vector] : make_uint4(0, 0, 0, 0);
+  }
+}
+
 template <typename T>
-__global__ __launch_bounds__(kThreads)
-    __cluster_dims__(kCluster, 1, 1) void GreedyKernel(const GreedyParams p) {
+__global__ __launch_bounds__(kThreads) void GreedyKernel(const GreedyParams p) {
   __shared__ Best warps[kWarps];
-  __shared__ Best blocks[kCluster];
+  __shared__ Best blocks[kMaxCluster];
   const cg::cluster_group cluster = cg::this_cluster();
-  const int64_t row = blockIdx.x / kCluster;
+  const int cluster_blocks = static_cast<int>(cluster.num_blocks());
+  const int64_t row = blockIdx.x / cluster_blocks;
   const int rank = static_cast<int>(cluster.block_rank());
   // Distributed shared memory may be written once every block of the cluster runs.
   auto started = cluster.barrier_arrive();
@@ -100,19 +110,18 @@ __global__ __launch_bounds__(kThreads)
   const uint4* in =
       reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(p.logits) + row * p.stride);
   const int vectors = (p.vocab + 7) / 8;
-  constexpr int kStep = kCluster * kThreads * kVectors;
+  const int step = cluster_blocks * kThreads * kVectors;
   Best best = Nothing();
-  for (int first = rank * kThreads * kVectors + threadIdx.x; first < vectors; first += kStep) {
-    uint4 packed[kVectors] = {};
-#pragma unroll
-    for (int i = 0; i < kVectors; ++i) {
-      const int vector = first + i * kThreads;
-      if (vector < vectors) packed[i] = in[vector];
-    }
+  int first = rank * kThreads * kVectors + threadIdx.x;
+  uint4 packed[kVectors];
+  LoadVectors(packed, in, first, vectors);
+  for (; first < vectors; first += step) {
     float x[kVectors][8];
 #pragma unroll
+    for (int i = 0; i < kVectors; ++i) Unpack8<T>(packed[i], x[i]);
+    LoadVectors(packed, in, first + step, vectors);  // of the next turn, while this one computes
+#pragma unroll
     for (int i = 0; i < kVectors; ++i) {
-      Unpack8<T>(packed[i], x[i]);
       const int left = p.vocab - (first + i * kThreads) * 8;  // logits from here on
       if (left < 8) {
 #pragma unroll
@@ -134,7 +143,7 @@ __global__ __launch_bounds__(kThreads)
   cluster.sync();
   if (rank != 0 || threadIdx.x != 0) return;
   best = blocks[0];
-  for (int i = 1; i < kCluster; ++i) best = Merge(best, blocks[i]);
+  for (int i = 1; i < cluster_blocks; ++i) best = Merge(best, blocks[i]);
   p.tokens[row] = best.token;
   if (p.logprobs != nullptr) {
     // The chosen logit is the maximum: its log-softmax is -log(sum). NaN for a maximum of
@@ -144,12 +153,21 @@ __global__ __launch_bounds__(kThreads)
   }
 }
 
+// Blocks a row: two blocks on each of an H100's multiprocessors, as far as clusters go.
+int GreedyCluster(int rows) {
+  int cluster = kMaxCluster;
+  while (cluster > 1 && rows * cluster > 2 * 132) cluster /= 2;
+  return cluster;
+}
+
 }  // namespace
 
 cudaError_t SampleGreedyRows(const GreedyParams& params) {
   if (GreedyProblem(params) != nullptr) return cudaErrorInvalidValue;
   if (params.rows == 0) return cudaSuccess;
-  const LaunchShape shape = {.grid = dim3(params.rows * kCluster), .block = dim3(kThreads)};
+  const int cluster = GreedyCluster(params.rows);
+  const LaunchShape shape = {
+      .grid = dim3(params.rows * cluster), .block = dim3(kThreads), .cluster = cluster};
   return params.type == ActivationType::kFp16
              ? Launch(GreedyKernel<Fp16>, shape, params.stream, params)
              : Launch(GreedyKernel<Bf16>, shape, params.stream, params);

@@ -106,7 +106,6 @@ void Fp8Shape(GpuBench& bench, const GemmShape& shape) {
                                    .a_scale = a_scale.data(),
                                    .w = static_cast<const uint8_t*>(operands.weight(copy)),
                                    .w_scale = w_scale.data(),
-                                   .type = cuda::ActivationType::kBf16,
                                    .out = operands.out(),
                                    .ldo = shape.n,
                                    .stream = stream};
@@ -114,7 +113,7 @@ void Fp8Shape(GpuBench& bench, const GemmShape& shape) {
       const cudaError_t tuned = workspace.lt->Tune(params(0, bench.stream()), workspace.tuning());
       Measurement row = ProductRow(shape, m, 1.0 * shape.n * shape.k);
       row.op = "gemm_fp8_cublaslt";
-      row.variant = mode == cuda::Fp8Mode::kExact ? "bf16 out, exact" : "bf16 out, fast_accum";
+      row.variant = mode == cuda::Fp8Mode::kExact ? "exact" : "fast_accum";
       row.flops_peak = PeakKind::kFp8;
       row.us = bench.TimeUs(operands.copies(), [&](int copy, cudaStream_t stream) {
         return tuned != cudaSuccess ? tuned
