@@ -61,36 +61,41 @@ DecodePlan PlanDecode(const DecodePlanShape& shape) {
   BATON_KERNELS_REQUIRE(shape.blocks > 0 && shape.min_chunks > 0 && shape.tiles > 0);
   BATON_KERNELS_REQUIRE(shape.chunk_tokens > 0 && shape.chunk_tokens % 16 == 0);
   const int tiles = shape.kv_heads * shape.tiles;
-  int64_t total = 0;
-  for (const int32_t length : shape.lengths) total += VisibleOf(shape, length).chunks() * tiles;
-  const int64_t used = std::clamp<int64_t>(total / shape.min_chunks, 1, shape.blocks);
-  // Share of block b: chunks [b * total / used, (b + 1) * total / used) of all, end to end.
+  int64_t chunks = 0;
+  int64_t items = 0;
+  for (const int32_t length : shape.lengths) {
+    chunks += VisibleOf(shape, length).chunks() * tiles;
+    items += length > 0 ? tiles : 0;
+  }
+  const int64_t total = chunks + items * shape.work_cost;
+  const int64_t used = std::clamp<int64_t>(chunks / shape.min_chunks, 1, shape.blocks);
+  // Block b ends where the cost so far reaches (b + 1) / used of all; the last one ends with all.
   const auto share_end = [&](int64_t b) { return (b + 1) * total / used; };
 
   DecodePlan plan;
   plan.begin.push_back(0);
   int64_t block = 0;
-  int64_t position = 0;
+  int64_t cost = 0;
   for (int32_t s = 0; s < static_cast<int32_t>(shape.lengths.size()); ++s) {
     const Visible visible = VisibleOf(shape, shape.lengths[s]);
     for (int32_t tile = 0; tile < tiles && visible.chunks() > 0; ++tile) {
+      cost += shape.work_cost;
       int parts = 0;
       for (int32_t chunk = visible.chunk_begin; chunk < visible.chunk_end; ++parts) {
-        const int64_t room = share_end(block) - position;
-        const int32_t end =
-            static_cast<int32_t>(std::min<int64_t>(chunk + room, visible.chunk_end));
+        for (; block + 1 < used && share_end(block) <= cost; ++block) {
+          plan.begin.push_back(static_cast<int32_t>(plan.works.size()));
+        }
+        const int64_t left = visible.chunk_end - chunk;
+        const int64_t room = block + 1 < used ? share_end(block) - cost : left;
+        const int32_t end = chunk + static_cast<int32_t>(std::min(room, left));
         plan.works.push_back({.sequence = s,
                               .tile = tile,
                               .token_begin = visible.token_begin,
                               .token_end = visible.token_end,
                               .chunk_begin = chunk,
                               .chunk_end = end});
-        position += end - chunk;
+        cost += end - chunk;
         chunk = end;
-        while (block < used && position == share_end(block)) {
-          plan.begin.push_back(static_cast<int32_t>(plan.works.size()));
-          ++block;
-        }
       }
       JoinParts(plan, parts);
     }

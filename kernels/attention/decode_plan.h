@@ -34,6 +34,7 @@ struct DecodePlanShape {
   int chunk_tokens = 0;  // a multiple of 16
   int blocks = 0;        // of the grid
   int min_chunks = 1;    // a block gets at least so many, as long as there are
+  int work_cost = 0;     // what beginning and ending a work costs, in chunks
 };
 
 constexpr int DecodeTiles(int q_heads, int kv_heads) {
@@ -51,8 +52,9 @@ struct DecodePlan {
   std::vector<int32_t> Words() const;
 };
 
-// Cuts the chunks of all items, laid end to end, into equal shares, one a block: at most two works
-// of a block are parts of a split item, and blocks differ by one chunk whatever the lengths.
+// Cuts the chunks of all items, laid end to end with work_cost before each item, into shares of
+// equal cost, one a block: at most two works of a block are parts of a split item, and the costs of
+// blocks differ by one chunk and one work_cost whatever the lengths.
 DecodePlan PlanDecode(const DecodePlanShape& shape);
 
 // Bytes of the largest plan of `sequences` sequences.

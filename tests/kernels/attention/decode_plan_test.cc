@@ -19,6 +19,15 @@ int64_t Chunks(const DecodePlan& plan, int block) {
   return chunks;
 }
 
+// Works of a block that begin an item.
+int64_t Items(const DecodePlan& plan, int block) {
+  int64_t items = 0;
+  for (int i = plan.begin[block]; i < plan.begin[block + 1]; ++i) {
+    items += plan.works[i].slot == -1 || plan.works[i].slot == plan.works[i].first_slot;
+  }
+  return items;
+}
+
 // Every chunk of every item exactly once, parts numbered in order, blocks even.
 void CheckPlan(const DecodePlanShape& shape, const DecodePlan& plan) {
   ASSERT_EQ(plan.begin.size(), static_cast<size_t>(shape.blocks) + 1);
@@ -62,14 +71,21 @@ void CheckPlan(const DecodePlanShape& shape, const DecodePlan& plan) {
   }
   EXPECT_EQ(items.size(), expected_items);
 
-  std::vector<int64_t> loads;
+  int64_t chunks = 0;
+  int64_t total = 0;
+  int64_t most = 0;
+  int used = 0;
   for (int b = 0; b < shape.blocks; ++b) {
-    if (Chunks(plan, b) > 0) loads.push_back(Chunks(plan, b));
+    const int64_t cost = Chunks(plan, b) + shape.work_cost * Items(plan, b);
+    chunks += Chunks(plan, b);
+    total += cost;
+    most = std::max(most, cost);
+    used += cost > 0;
   }
-  if (loads.empty()) return;
-  const auto [least, most] = std::minmax_element(loads.begin(), loads.end());
-  EXPECT_LE(*most - *least, 1);
-  EXPECT_TRUE(*least >= shape.min_chunks || loads.size() == 1);
+  if (used == 0) return;
+  EXPECT_LE(used, std::max<int64_t>(1, chunks / shape.min_chunks));
+  const int64_t shares = std::clamp<int64_t>(chunks / shape.min_chunks, 1, shape.blocks);
+  EXPECT_LE(most, total / shares + 1 + shape.work_cost);
 }
 
 TEST(DecodePlanTest, OneShortSequenceIsNotSplit) {
@@ -112,7 +128,8 @@ TEST(DecodePlanTest, RandomRaggedBatches) {
                                 .tiles = 1 + static_cast<int>(random() % 2),
                                 .chunk_tokens = 16 << random() % 3,
                                 .blocks = 1 + static_cast<int>(random() % 264),
-                                .min_chunks = 1 + static_cast<int>(random() % 16)};
+                                .min_chunks = 1 + static_cast<int>(random() % 16),
+                                .work_cost = static_cast<int>(random() % 3) * 7};
     const DecodePlan plan = PlanDecode(shape);
     CheckPlan(shape, plan);
     EXPECT_LE(plan.Words().size() * sizeof(int32_t),
