@@ -10,20 +10,19 @@ namespace {
 
 using LaunchFunction = cudaError_t (*)(const DecodeArgs&, const DecodeLaunch&);
 
-// A new format: a line here and the file that it names.
+// A new format: a line here, one in decode_config.cc and the file that defines the function.
 struct DecodeFormat {
   KvFormats formats;
-  int chunk_tokens;
   LaunchFunction launch;
 };
 constexpr DecodeFormat kFormats[] = {
-    {{KvFormat::kFp16, KvFormat::kFp16}, 16, LaunchDecodeFp16},
-    {{KvFormat::kBf16, KvFormat::kBf16}, 16, LaunchDecodeBf16},
-    {{KvFormat::kFp8E4m3, KvFormat::kFp8E4m3}, 32, LaunchDecodeE4m3},
-    {{KvFormat::kFp8E5m2, KvFormat::kFp8E5m2}, 32, LaunchDecodeE5m2},
-    {{KvFormat::kInt8, KvFormat::kInt8}, 32, LaunchDecodeInt8},
-    {{KvFormat::kInt4, KvFormat::kInt4}, 32, LaunchDecodeInt4},
-    {{KvFormat::kInt8, KvFormat::kInt4}, 32, LaunchDecodeK8v4},
+    {{KvFormat::kFp16, KvFormat::kFp16}, LaunchDecodeFp16},
+    {{KvFormat::kBf16, KvFormat::kBf16}, LaunchDecodeBf16},
+    {{KvFormat::kFp8E4m3, KvFormat::kFp8E4m3}, LaunchDecodeE4m3},
+    {{KvFormat::kFp8E5m2, KvFormat::kFp8E5m2}, LaunchDecodeE5m2},
+    {{KvFormat::kInt8, KvFormat::kInt8}, LaunchDecodeInt8},
+    {{KvFormat::kInt4, KvFormat::kInt4}, LaunchDecodeInt4},
+    {{KvFormat::kInt8, KvFormat::kInt4}, LaunchDecodeK8v4},
 };
 
 const DecodeFormat* FindFormat(KvFormats formats) {
@@ -32,42 +31,9 @@ const DecodeFormat* FindFormat(KvFormats formats) {
   return found == std::end(kFormats) ? nullptr : found;
 }
 
-// Shared memory that a block may have, and what of it merging takes.
-constexpr size_t kSharedBytes = 227 * 1024;
-constexpr size_t kReservedBytes = 1024;  // per resident block
-constexpr int kMaxStages = 16;
-
-size_t StageBytes(KvFormats formats, int head_dim, int chunk_tokens) {
-  size_t bytes = 0;
-  for (const KvFormat format : {formats.k, formats.v}) {
-    bytes += chunk_tokens * (KvCodeBytes(format, head_dim) + KvScaleBytes(format));
-  }
-  return (bytes + 127) / 128 * 128;
-}
-
 bool Aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 }  // namespace
-
-DecodeConfig ChooseDecode(KvFormats formats, int head_dim, int heads) {
-  const DecodeFormat* format = FindFormat(formats);
-  DecodeConfig config{.warps = 8, .blocks_per_sm = 1};
-  config.chunk_tokens = format == nullptr ? 16 : format->chunk_tokens;
-  const size_t merge = static_cast<size_t>(config.warps) * std::min(heads, kDecodeTileHeads) *
-                       (head_dim + 8) * sizeof(float);
-  const size_t room = kSharedBytes / config.blocks_per_sm - kReservedBytes - merge;
-  const size_t stage = StageBytes(formats, head_dim, config.chunk_tokens) + sizeof(uint64_t);
-  config.stages = std::clamp(static_cast<int>(room / (config.warps * stage)), 1, kMaxStages);
-  return config;
-}
-
-DecodePlanShape DecodeShape(const DecodeConfig& config, int sm_count, int q_heads, int kv_heads) {
-  return {.kv_heads = kv_heads,
-          .tiles = DecodeTiles(q_heads, kv_heads),
-          .chunk_tokens = config.chunk_tokens,
-          .blocks = sm_count * config.blocks_per_sm,
-          .min_chunks = config.warps};
-}
 
 size_t DecodeWorkspaceBytes(const DecodeConfig& config, int sm_count, int head_dim) {
   const size_t blocks = static_cast<size_t>(sm_count) * config.blocks_per_sm;
@@ -77,11 +43,11 @@ size_t DecodeWorkspaceBytes(const DecodeConfig& config, int sm_count, int head_d
 const char* DecodeAttentionProblem(const DecodeAttentionParams& params) {
   const KvPageLayout& layout = params.kv.layout;
   const KvGeometry& geometry = layout.geometry();
-  const DecodeFormat* format = FindFormat(layout.formats());
   if (geometry.head_dim != 64 && geometry.head_dim != 128) {
     return "decode attention: head_dim, expected 64 or 128";
   }
-  if (format == nullptr) return "decode attention: formats of K and V, expected equal ones or k8v4";
+  if (FindFormat(layout.formats()) == nullptr)
+    return "decode attention: formats of K and V, expected equal ones or k8v4";
   if (params.q_heads < 1 || params.q_heads % geometry.kv_heads != 0) {
     return "decode attention: q_heads, expected a multiple of kv_heads";
   }
@@ -90,7 +56,7 @@ const char* DecodeAttentionProblem(const DecodeAttentionParams& params) {
   }
   const DecodeConfig& config = params.config;
   if (config.warps < 1 || config.warps > 16 || config.stages < 1 || config.stages > 32 ||
-      config.blocks_per_sm < 1 || config.chunk_tokens != format->chunk_tokens) {
+      config.blocks_per_sm < 1 || config.chunk_tokens % 16 != 0) {
     return "decode attention: config, expected one of ChooseDecode for these formats";
   }
   if (params.sm_count < 1) return "decode attention: sm_count, expected that of the device";

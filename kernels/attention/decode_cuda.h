@@ -6,28 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/attention/decode_config.h"
 #include "kernels/attention/decode_plan.h"
 #include "kernels/cuda/types.h"
 #include "kernels/kv_page/layout.h"
 
 namespace baton::kernels::cuda {
-
-// How a launch is laid out; see ChooseDecode.
-struct DecodeConfig {
-  int warps = 8;   // of a block, each with its own ring of stages
-  int stages = 4;  // of chunk_tokens tokens of K and V, in shared memory
-  int blocks_per_sm = 1;
-  int chunk_tokens = 16;  // tokens a warp takes at a time
-
-  friend bool operator==(const DecodeConfig&, const DecodeConfig&) = default;
-};
-
-// Pure. `heads` is the number of query heads that share a KV head.
-DecodeConfig ChooseDecode(KvFormats formats, int head_dim, int heads);
-
-// What PlanDecode needs of the launch; the caller adds lengths and window. The grid is sm_count *
-// blocks_per_sm blocks whatever the batch, so that a captured launch serves every later plan.
-DecodePlanShape DecodeShape(const DecodeConfig& config, int sm_count, int q_heads, int kv_heads);
 
 struct DecodeAttentionParams {
   const void* q = nullptr;  // [sequences, q_heads, head_dim] of `type`, after rotation

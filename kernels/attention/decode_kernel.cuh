@@ -114,8 +114,9 @@ __device__ __forceinline__ void StoreWarp(DecodeState<T>& state, float* sums, fl
     float* row = sums + head * DecodeShared<T>::kRow + g * (T::kDim / 8);
 #pragma unroll
     for (int i = 0; i < T::kDim / 16; i += 2) {
-      *reinterpret_cast<float4*>(row + 2 * i) = make_float4(
-          state.acc[i][j], state.acc[i][2 + j], state.acc[i + 1][j], state.acc[i + 1][2 + j]);
+      *reinterpret_cast<float4*>(row + 2 * i) =
+          make_float4(unit * state.acc[i][j], unit * state.acc[i][2 + j],
+                      unit * state.acc[i + 1][j], unit * state.acc[i + 1][2 + j]);
     }
     if (g == 0) stats[head] = make_float4(state.max[j], state.sum[j], state.shift[j], 0.0f);
   }

@@ -13,6 +13,9 @@ struct NamedBench {
 
 void BenchGraphNode(GpuBench& bench);
 void BenchElementwise(GpuBench& bench);
+void BenchRope(GpuBench& bench);
+void BenchAttentionDecode(GpuBench& bench);
+void BenchKvPack(GpuBench& bench);
 void BenchGemmF16(GpuBench& bench);
 void BenchGemmFp8(GpuBench& bench);
 void BenchAttentionPrefill(GpuBench& bench);
@@ -20,6 +23,9 @@ void BenchAttentionPrefill(GpuBench& bench);
 inline constexpr NamedBench kBenches[] = {
     {"graph_node", BenchGraphNode},
     {"elementwise", BenchElementwise},
+    {"rope", BenchRope},
+    {"attention_decode", BenchAttentionDecode},
+    {"kv_pack", BenchKvPack},
     {"gemm_f16", BenchGemmF16},
     {"gemm_fp8", BenchGemmFp8},
     {"attention_prefill", BenchAttentionPrefill},

@@ -83,22 +83,26 @@ class DecodeCase {
     const DeviceArray<int32_t> table(table_);
     const DeviceArray<uint16_t> q(ToActivations(shape_.type, q_));
     DeviceArray<uint16_t> out(q_.size());
-    DecodeAttentionParams params{
-        .q = q.data(),
-        .q_stride = width(),
-        .out = out.data(),
-        .out_stride = width(),
-        .type = shape_.type,
-        .q_heads = shape_.q_heads,
-        .scale = scale(),
-        .kv = {pool.data(), cache_.layout},
-        .layer = 1,
-        .page_table = table.data(),
-        .page_table_stride = pages_,
-        .config = ChooseDecode(shape_.formats, shape_.head_dim, shape_.q_heads / shape_.kv_heads),
-        .sm_count = device.sm_count};
-    DecodePlanShape plan_shape =
-        DecodeShape(params.config, device.sm_count, shape_.q_heads, shape_.kv_heads);
+    const DecodeProblem problem{shape_.formats,
+                                shape_.head_dim,
+                                shape_.q_heads,
+                                shape_.kv_heads,
+                                static_cast<int>(shape_.lengths.size()),
+                                device.sm_count};
+    DecodeAttentionParams params{.q = q.data(),
+                                 .q_stride = width(),
+                                 .out = out.data(),
+                                 .out_stride = width(),
+                                 .type = shape_.type,
+                                 .q_heads = shape_.q_heads,
+                                 .scale = scale(),
+                                 .kv = {pool.data(), cache_.layout},
+                                 .layer = 1,
+                                 .page_table = table.data(),
+                                 .page_table_stride = pages_,
+                                 .config = ChooseDecode(problem),
+                                 .sm_count = device.sm_count};
+    DecodePlanShape plan_shape = DecodeShape(params.config, problem);
     plan_shape.lengths = shape_.lengths;
     plan_shape.window = shape_.window;
     plan_shape.min_chunks = shape_.min_chunks;
@@ -108,8 +112,6 @@ class DecodeCase {
     params.plan = plan.data();
     params.workspace = workspace.data();
     params.workspace_bytes = bytes;
-    const char* problem = DecodeAttentionProblem(params);
-    if (problem != nullptr) std::fprintf(stderr, "%s\n", problem);
     for (int i = 0; i < times; ++i) {
       out.Poison();
       OrAbort(DecodeAttention(params), "decode attention");

@@ -116,6 +116,7 @@ void ExpectBitsOfTheReference(const WriteShape& shape, std::vector<float>* speci
           (*special_k)[i];
     }
   }
+  qkv = Rounded(shape.type, qkv);
   const Angles angles = HostAngles(batch.positions, shape.pairs, 1.0f);
 
   // On the device, from the same bits.
