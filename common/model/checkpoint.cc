@@ -22,6 +22,8 @@ bool IsWeightType(DataType type) {
   return type == DataType::kF32 || type == DataType::kF16 || type == DataType::kBf16;
 }
 
+bool IsMatrix(WeightKind kind) { return IsLinearLayer(kind) || kind == WeightKind::kEmbedding; }
+
 // A shard is a file of the folder itself: no path may lead out of it.
 bool IsPlainFileName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
@@ -30,9 +32,14 @@ bool IsPlainFileName(const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& folder) {
+absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& folder,
+                                            const CheckpointOptions& options) {
   Checkpoint checkpoint;
   BATON_ASSIGN_OR_RETURN(checkpoint.config_, LoadModelConfig(folder));
+  if (checkpoint.quantized() && !options.accept_quantized) {
+    return Unimplemented("{}: quantization_config: {}, expected an unquantized checkpoint here",
+                         folder.string(), checkpoint.config_.origin.quantization.substr(0, 80));
+  }
   const auto index = ReadTextFile(folder / "model.safetensors.index.json", kMaxIndexBytes);
   absl::Status status;
   if (index.ok()) {
@@ -97,6 +104,10 @@ absl::Status Checkpoint::CheckTensors() {
   std::set<std::string_view> used;
   const std::vector<WeightSpec> specs = ExpectedWeights(config_);
   for (const WeightSpec& spec : specs) {
+    if (quantized() && IsMatrix(spec.kind)) {
+      used.insert(spec.name);
+      continue;
+    }
     const auto it = tensors_.find(spec.name);
     if (it == tensors_.end()) {
       return FailedPrecondition("tensor '{}': missing, expected shape {}", spec.name,
@@ -125,6 +136,19 @@ const TensorView& Checkpoint::Get(WeightKind kind, int layer) const {
   return it->second;
 }
 
+const TensorView* Checkpoint::Find(std::string_view name) const {
+  const auto it = tensors_.find(name);
+  return it == tensors_.end() ? nullptr : &it->second;
+}
+
+std::optional<Digest> Checkpoint::SourceDigest(const Digest& own) const {
+  const WeightsOrigin& origin = config_.origin;
+  if (!origin.source && quantized()) return std::nullopt;
+  const Digest source = origin.source.value_or(own);
+  if (origin.kv_basis.empty()) return source;
+  return DigestBuilder().Add(source).Add(origin.kv_basis).Finish();
+}
+
 Digest Checkpoint::ComputeDigest() const {
   const ModelConfig& c = config_;
   DigestBuilder builder;
@@ -139,6 +163,13 @@ Digest Checkpoint::ComputeDigest() const {
   }
   builder.Add(static_cast<uint64_t>(c.rope.scaling));
   builder.Add(static_cast<uint64_t>(c.rope.original_max_positions));
+  if (quantized()) {
+    builder.Add(c.origin.quantization);
+    for (const auto& [name, view] : tensors_) {
+      builder.Add(name).Add(NameOf(view.type)).Add(view.bytes);
+    }
+    return builder.Finish();
+  }
   for (const WeightSpec& spec : ExpectedWeights(c)) {
     const TensorView& view = tensors_.find(spec.name)->second;
     builder.Add(spec.name).Add(NameOf(view.type)).Add(view.bytes);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,25 +15,41 @@
 
 namespace baton {
 
+struct CheckpointOptions {
+  // Quantized folders too: their matrices (linear layers and embeddings) are then unchecked and may
+  // be absent under their usual names; WeightSource of common/quant/formats reads them. Otherwise
+  // such a folder is refused.
+  bool accept_quantized = false;
+};
+
 // A Hugging Face model folder: its configuration and views of its mapped weights. After Open every
-// tensor that the architecture needs is there, with the expected shape and a floating type (F32,
-// F16 or BF16). Immutable and safe to read from several threads; views live as long as the object.
+// tensor that the architecture needs (of a quantized folder: norms and biases) is there, with the
+// expected shape and a floating type (F32, F16 or BF16). Immutable and safe to read from several
+// threads; views live as long as the object.
 class Checkpoint {
  public:
   // Reads config.json and model.safetensors, or the shards of model.safetensors.index.json.
   // NOT_FOUND for absent files; INVALID_ARGUMENT, UNIMPLEMENTED or FAILED_PRECONDITION for what is
   // in them, naming the tensor or field, its value and the expectation.
-  static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& folder);
+  static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& folder,
+                                         const CheckpointOptions& options = {});
 
   const ModelConfig& config() const { return config_; }
-  // The tensor must be one of ExpectedWeights(config()).
+  bool quantized() const { return !config_.origin.quantization.empty(); }
+  // The tensor must be one of ExpectedWeights(config()), and no matrix of a quantized folder.
   const TensorView& Get(WeightKind kind, int layer = -1) const;
-  // Tensors of the files that the architecture does not use.
+  // Any tensor of the files, or null.
+  const TensorView* Find(std::string_view name) const;
+  // Tensors of the files that the architecture does not name.
   const std::vector<std::string>& unused() const { return unused_; }
 
-  // Identity of the model: the same for the same configuration and weights however they are
+  // Identity of these weights: the same for the same configuration and tensors however they are
   // sharded. Reads all the weights once.
   Digest ComputeDigest() const;
+  // Identity of the model whose cache these weights compute: the recorded digest of the model they
+  // were made from, else their own (`own`, of ComputeDigest) where they are not quantized, joined
+  // with the basis of K and V where that differs. Nothing for a quantized folder without a record.
+  std::optional<Digest> SourceDigest(const Digest& own) const;
 
  private:
   Checkpoint() = default;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <charconv>
 #include <cstring>
 
 namespace baton {
@@ -37,6 +38,18 @@ void Absorb(std::array<uint64_t, kLanes>& lanes, const std::byte* block) {
 }  // namespace
 
 std::string Digest::ToString() const { return fmt::format("{:016x}{:016x}", high, low); }
+
+std::optional<Digest> Digest::Parse(std::string_view text) {
+  constexpr size_t kDigits = 16;
+  Digest digest;
+  if (text.size() != 2 * kDigits) return std::nullopt;
+  for (uint64_t* half : {&digest.high, &digest.low}) {
+    const char* end = text.data() + kDigits;
+    if (std::from_chars(text.data(), end, *half, 16).ptr != end) return std::nullopt;
+    text.remove_prefix(kDigits);
+  }
+  return digest;
+}
 
 Digest DigestOf(std::span<const std::byte> bytes) {
   std::array<uint64_t, kLanes> lanes;

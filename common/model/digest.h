@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,8 @@ struct Digest {
   friend auto operator<=>(const Digest&, const Digest&) = default;
   // 32 hexadecimal digits.
   std::string ToString() const;
+  // Of ToString's form; nothing for any other text.
+  static std::optional<Digest> Parse(std::string_view text);
 };
 
 // Digest of a byte string; several GB/s on one core. The same on every machine.

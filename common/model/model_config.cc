@@ -55,10 +55,6 @@ absl::Status RefuseUnbuiltOptions(const JsonFields& fields) {
   if (activation != "silu") {
     return Unimplemented("{}hidden_act: '{}', expected silu", fields.prefix(), activation);
   }
-  if (const nlohmann::json* quantization = fields.Find("quantization_config")) {
-    return Unimplemented("{}quantization_config: {}, expected an unquantized checkpoint",
-                         fields.prefix(), ShortJson(*quantization));
-  }
   BATON_ASSIGN_OR_RETURN(const double partial, fields.Number("partial_rotary_factor", 0, 1, 1.0));
   if (partial != 1.0) {
     return Unimplemented("{}partial_rotary_factor: {}, expected 1", fields.prefix(), partial);
@@ -220,6 +216,47 @@ absl::Status ReadSpecialTokens(const JsonFields& fields, ModelConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status ReadOrigin(const JsonFields& fields, WeightsOrigin& origin) {
+  constexpr size_t kMaxBasisBytes = 256;
+  if (fields.Has("quantization_config")) {
+    BATON_RETURN_IF_ERROR(fields.Object("quantization_config").status());
+    origin.quantization = fields.Find("quantization_config")->dump();
+  }
+  if (!fields.Has("baton")) return absl::OkStatus();
+  BATON_ASSIGN_OR_RETURN(const JsonFields ours, fields.Object("baton"));
+  BATON_ASSIGN_OR_RETURN(const std::string source, ours.String("source_digest", std::string()));
+  if (!source.empty()) {
+    origin.source = Digest::Parse(source);
+    if (!origin.source) {
+      return InvalidArgument("{}source_digest: '{}', expected 32 hexadecimal digits", ours.prefix(),
+                             source.substr(0, kMaxBasisBytes));
+    }
+  }
+  BATON_ASSIGN_OR_RETURN(origin.kv_basis, ours.String("kv_basis", std::string()));
+  if (origin.kv_basis.size() > kMaxBasisBytes) {
+    return InvalidArgument("{}kv_basis: {} bytes, expected at most {}", ours.prefix(),
+                           origin.kv_basis.size(), kMaxBasisBytes);
+  }
+  return absl::OkStatus();
+}
+
+// Older tools wrote what is now config.json's "quantization_config" to a file of its own.
+absl::Status ReadOlderQuantization(const std::filesystem::path& folder, std::string& quantization) {
+  constexpr size_t kMaxBytes = 1 << 20;
+  for (const char* name : {"quantize_config.json", "quant_config.json"}) {
+    const absl::StatusOr<std::string> text = ReadTextFile(folder / name, kMaxBytes);
+    if (text.status().code() == absl::StatusCode::kNotFound) continue;
+    if (!text.ok()) return text.status();
+    BATON_ASSIGN_OR_RETURN(nlohmann::json object, ParseJsonObject(*text, name, JsonLimits{}));
+    if (!object.contains("quant_method")) {
+      object["quant_method"] = std::string_view(name) == "quantize_config.json" ? "gptq" : "awq";
+    }
+    quantization = object.dump();
+    return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_json,
@@ -234,6 +271,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_json,
   BATON_RETURN_IF_ERROR(ReadRope(fields, config.rope));
   BATON_RETURN_IF_ERROR(ReadFlags(fields, config));
   BATON_RETURN_IF_ERROR(ReadSpecialTokens(fields, config));
+  BATON_RETURN_IF_ERROR(ReadOrigin(fields, config.origin));
   if (generation_json) {
     BATON_ASSIGN_OR_RETURN(
         const nlohmann::json generation,
@@ -254,6 +292,10 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& folder)
   }
   absl::StatusOr<ModelConfig> parsed = ParseModelConfig(
       config, generation.ok() ? std::optional<std::string_view>(*generation) : std::nullopt);
+  if (parsed.ok() && parsed->origin.quantization.empty()) {
+    const absl::Status status = ReadOlderQuantization(folder, parsed->origin.quantization);
+    if (!status.ok()) parsed = status;
+  }
   if (!parsed.ok()) return Annotate(parsed.status(), folder.string());
   return parsed;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/model/digest.h"
 
 namespace baton {
 
@@ -24,6 +25,17 @@ struct RopeConfig {
   double low_freq_factor = 1;
   double high_freq_factor = 4;
   int64_t original_max_positions = 0;
+};
+
+// What config.json says about the weights themselves.
+struct WeightsOrigin {
+  // JSON text of "quantization_config", or of the file quantize_config.json or quant_config.json of
+  // older tools; empty for an unquantized model. Not validated: common/quant/formats reads it.
+  std::string quantization;
+  // The unquantized model these weights were made from ("baton.source_digest"), where recorded.
+  std::optional<Digest> source;
+  // How the basis of K and V differs from the source model's ("baton.kv_basis"); empty: not at all.
+  std::string kv_basis;
 };
 
 // What config.json says, validated: every field is within its range, products do not overflow, and
@@ -48,6 +60,7 @@ struct ModelConfig {
   int sliding_window = 0;  // tokens a query sees, itself included; 0 = all
   std::optional<int> bos_token;
   std::vector<int> eos_tokens;  // of generation_config.json where it gives them
+  WeightsOrigin origin;
 };
 
 // `generation_json` may be absent. INVALID_ARGUMENT for a value that is wrong, UNIMPLEMENTED for

@@ -34,14 +34,13 @@ std::string RopeDigest(const ModelConfig& model) {
 }  // namespace
 
 v1::KvContract MakeKvContract(const ModelConfig& model, const KvPages& pages,
-                              const WorkerOptions& options, const Digest& checkpoint,
-                              const Digest& tokenizer) {
+                              const WorkerOptions& options, const ModelDigests& digests) {
   v1::KvContract contract;
   contract.set_protocol_version(kProtocolVersion);
   v1::ModelIdentity& identity = *contract.mutable_model();
   identity.set_architecture(std::string(model.architecture->name));
-  identity.set_tokenizer_digest(BytesOf(tokenizer));
-  identity.set_source_digest(BytesOf(checkpoint));
+  identity.set_tokenizer_digest(BytesOf(digests.tokenizer));
+  if (digests.source) identity.set_source_digest(BytesOf(*digests.source));
   identity.set_vocab_size(model.vocab_size);
   v1::KvGeometry& geometry = *contract.mutable_geometry();
   geometry.set_layers(pages.geometry.layers);
@@ -53,7 +52,7 @@ v1::KvContract MakeKvContract(const ModelConfig& model, const KvPages& pages,
   }
   const v1::KvFormat resident = KvFormatNamed(pages.resident);
   v1::KvProducer& producer = *contract.mutable_producer();
-  producer.set_weights_digest(BytesOf(WeightsDigest(checkpoint, options.weights)));
+  producer.set_weights_digest(BytesOf(WeightsDigest(digests.weights, options.weights)));
   producer.set_scheme(std::string(NameOf(options.weights)));
   producer.set_kv_format(resident);
   contract.set_resident_format(resident);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "baton/v1/kv.pb.h"
 #include "common/engine/model_runner.h"
 #include "common/model/digest.h"
@@ -8,9 +10,14 @@
 
 namespace baton {
 
+struct ModelDigests {
+  Digest weights;                // of the checkpoint's own tensors
+  std::optional<Digest> source;  // of the model they were made from; nothing where unknown
+  Digest tokenizer;
+};
+
 // What a worker promises and demands at a hand-over. Pure.
 v1::KvContract MakeKvContract(const ModelConfig& model, const KvPages& pages,
-                              const WorkerOptions& options, const Digest& checkpoint,
-                              const Digest& tokenizer);
+                              const WorkerOptions& options, const ModelDigests& digests);
 
 }  // namespace baton

@@ -53,7 +53,8 @@ absl::StatusOr<int> CountPages(const WorkerOptions& options, uint64_t page_bytes
 }
 
 absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger& logger) {
-  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                         Checkpoint::Open(options.model, {.accept_quantized = true}));
   BATON_ASSIGN_OR_RETURN(const Digest tokenizer, TokenizerDigest(options.model));
   const ModelConfig& config = checkpoint.config();
   const int threads = ThreadsOf(options);
@@ -77,8 +78,10 @@ absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger
                                                    .page_tokens = options.page_tokens,
                                                    .page_count = pages,
                                                    .threads = threads}));
-  loaded.contract =
-      MakeKvContract(config, loaded.runner->kv(), options, checkpoint.ComputeDigest(), tokenizer);
+  const Digest own = checkpoint.ComputeDigest();
+  loaded.contract = MakeKvContract(
+      config, loaded.runner->kv(), options,
+      {.weights = own, .source = checkpoint.SourceDigest(own), .tokenizer = tokenizer});
   loaded.limits = {.vocab_size = config.vocab_size,
                    .max_context = static_cast<int>(std::min<int64_t>(
                        config.max_positions, int64_t{pages} * options.page_tokens)),

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "common/base/status.h"
+#include "common/quant/formats/stack_form.h"
+#include "common/quant/formats/weight_source.h"
 #include "common/quant/round_to_nearest.h"
 
 namespace baton {
@@ -25,11 +27,13 @@ struct Stack {
 
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const LoadOptions& options, ThreadPool& pool)
-      : checkpoint_(checkpoint), options_(options), pool_(pool) {}
+  Loader(const Checkpoint& checkpoint, const WeightSource& source, const LoadOptions& options,
+         ThreadPool& pool)
+      : checkpoint_(checkpoint), source_(source), options_(options), pool_(pool) {}
 
   absl::StatusOr<std::shared_ptr<const CpuModel>> Load() {
     const ModelConfig& config = checkpoint_.config();
+    for (const std::string& note : source_.Notes()) Note(note);
     auto model = std::make_shared<CpuModel>();
     model->config = config;
     model->format = options_.format;
@@ -37,7 +41,7 @@ class Loader {
     model->final_norm = Vector(WeightKind::kFinalNorm, -1);
     BATON_ASSIGN_OR_RETURN(model->embedding, Embedding(WeightKind::kEmbedding));
     if (!config.tied_embeddings) {
-      BATON_ASSIGN_OR_RETURN(model->lm_head, Embedding(WeightKind::kLmHead));
+      BATON_ASSIGN_OR_RETURN(model->lm_head, OutputHead());
     }
     for (int layer = 0; layer < config.layers; ++layer) {
       BATON_ASSIGN_OR_RETURN(DecoderLayer loaded, Layer(layer));
@@ -77,10 +81,11 @@ class Loader {
   }
 
   absl::StatusOr<LinearLayer> Linear(const Stack& stack, int layer) {
-    const DataType stored = checkpoint_.Get(stack.weights.front(), layer).type;
-    LinearLayer linear;
-    BATON_ASSIGN_OR_RETURN(linear.weight,
-                           Packed(stack.weights, layer, PlanLinear(options_.format, stored)));
+    BATON_ASSIGN_OR_RETURN(Loaded loaded, Read(stack.weights, layer));
+    BATON_ASSIGN_OR_RETURN(LinearLayer linear,
+                           loaded.native
+                               ? Native(*std::move(loaded.native), loaded.name)
+                               : Packed(loaded, PlanLinear(options_.format, loaded.stored())));
     for (const WeightKind kind : stack.biases) {
       const std::vector<float> bias = Vector(kind, layer);
       linear.bias.insert(linear.bias.end(), bias.begin(), bias.end());
@@ -88,44 +93,123 @@ class Loader {
     return linear;
   }
 
+  absl::StatusOr<LinearLayer> OutputHead() {
+    BATON_ASSIGN_OR_RETURN(Loaded loaded, Read({WeightKind::kLmHead}, -1));
+    if (loaded.native) return Native(*std::move(loaded.native), loaded.name);
+    return Packed(loaded, EmbeddingPlan(loaded));
+  }
+
+  // Looked up by row, so never in the form of a product.
   absl::StatusOr<LinearLayer> Embedding(WeightKind kind) {
-    const MatrixPlan plan = PlanEmbedding(options_.format, checkpoint_.Get(kind).type);
+    BATON_ASSIGN_OR_RETURN(Loaded loaded, Read({kind}, -1));
+    if (loaded.native) loaded = Dequantized(*std::move(loaded.native), loaded.name);
+    return Packed(loaded, EmbeddingPlan(loaded));
+  }
+
+  // The parts of one product: in the form they are served in, or as floating tensors.
+  struct Loaded {
+    std::string name;  // of the first tensor
+    std::optional<StackForm> native;
+    std::vector<TensorView> tensors;
+    std::vector<std::vector<float>> dequantized;  // what `tensors` do not borrow from the file
+    DataType stored() const { return tensors.front().type; }
+  };
+
+  absl::StatusOr<Loaded> Read(const std::vector<WeightKind>& kinds, int layer) {
+    const RunParts run = [this](const auto& work) { pool_.Run(work); };
+    Loaded loaded{.name = WeightName(kinds.front(), layer)};
+    std::vector<LoadedWeight> parts;
+    bool quantized = false;
+    for (const WeightKind kind : kinds) {
+      BATON_ASSIGN_OR_RETURN(LoadedWeight part, source_.Read(kind, layer, run));
+      quantized = quantized || part.quantized.has_value();
+      parts.push_back(std::move(part));
+    }
+    if (quantized && options_.format == WeightFormat::kAuto) {
+      loaded.native = NativeForm(std::move(parts), true, run);
+      return loaded;
+    }
+    for (LoadedWeight& part : parts) {
+      if (part.dense != nullptr) {
+        loaded.tensors.push_back(*part.dense);
+        continue;
+      }
+      const QuantizedTensor& tensor = part.quantized->tensor;
+      AddDequantized(tensor.n, tensor.k, Dequantize(tensor, run), loaded);
+      part.quantized.reset();
+    }
+    return loaded;
+  }
+
+  static void AddDequantized(int64_t n, int64_t k, std::vector<float> values, Loaded& loaded) {
+    const std::vector<float>& held = loaded.dequantized.emplace_back(std::move(values));
+    loaded.tensors.push_back({DataType::kF32, {n, k}, std::as_bytes(std::span(held))});
+  }
+
+  Loaded Dequantized(StackForm form, const std::string& name) {
+    Loaded loaded{.name = name};
+    if (!form.note.empty()) Note(form.note);
+    for (size_t i = 0; i < form.views.size(); ++i) {
+      const kernels::WeightView& view = form.views[i];
+      std::vector<float> values =
+          form.dense.empty()
+              ? Dequantize(form.tensors[i], [this](const auto& work) { pool_.Run(work); })
+              : std::move(form.dense[i]);
+      AddDequantized(view.n, view.k, std::move(values), loaded);
+    }
+    return loaded;
+  }
+
+  // A dequantized matrix is rounded to fp16, which the fp32 reference alone does not want.
+  MatrixPlan EmbeddingPlan(const Loaded& loaded) const {
+    const bool rounded = !loaded.dequantized.empty() && options_.format == WeightFormat::kAuto;
+    return PlanEmbedding(rounded ? WeightFormat::kFp16 : options_.format, loaded.stored());
+  }
+
+  absl::StatusOr<LinearLayer> Native(StackForm form, const std::string& name) {
+    if (!form.note.empty()) Note(form.note);
     LinearLayer linear;
-    BATON_ASSIGN_OR_RETURN(linear.weight, Packed({kind}, -1, plan));
+    BATON_ASSIGN_OR_RETURN(linear.weight, PackViews(form.views, form.scheme, name));
+    linear.gather = std::move(form.gather);
     return linear;
   }
 
-  absl::StatusOr<kernels::PackedWeight> Packed(const std::vector<WeightKind>& kinds, int layer,
-                                               const MatrixPlan& plan) {
+  absl::StatusOr<LinearLayer> Packed(const Loaded& loaded, const MatrixPlan& plan) {
     std::vector<QuantizedMatrix> quantized;
     std::vector<std::vector<float>> copies;
     std::vector<WeightView> views;
-    quantized.reserve(kinds.size());
-    for (const WeightKind kind : kinds) {
-      const TensorView& tensor = checkpoint_.Get(kind, layer);
+    quantized.reserve(loaded.tensors.size());
+    for (const TensorView& tensor : loaded.tensors) {
       if (plan.codes == CodeType::kDense) {
-        views.push_back(Dense(kinds, layer, tensor, copies));
+        views.push_back(Dense(loaded.tensors, tensor, copies));
       } else {
         quantized.push_back(Quantized(tensor, plan));
         views.push_back(quantized.back().View());
       }
     }
-    if (const std::string problem = kernels::PackProblem(views, plan.scheme); !problem.empty()) {
-      return FailedPrecondition("tensor '{}': {}", WeightName(kinds.front(), layer), problem);
+    LinearLayer linear;
+    BATON_ASSIGN_OR_RETURN(linear.weight, PackViews(views, plan.scheme, loaded.name));
+    return linear;
+  }
+
+  static absl::StatusOr<kernels::PackedWeight> PackViews(const std::vector<WeightView>& views,
+                                                         kernels::WeightScheme scheme,
+                                                         const std::string& name) {
+    if (const std::string problem = kernels::PackProblem(views, scheme); !problem.empty()) {
+      return FailedPrecondition("tensor '{}': {}", name, problem);
     }
-    return kernels::Pack(views, plan.scheme);
+    return kernels::Pack(views, scheme);
   }
 
   // The tensor's own bytes where the kernels can read them in place, else an fp32 copy: a file may
   // start its data at any address, and stacked parts must be of one type.
-  WeightView Dense(const std::vector<WeightKind>& kinds, int layer, const TensorView& tensor,
-                   std::vector<std::vector<float>>& copies) const {
+  static WeightView Dense(const std::vector<TensorView>& stack, const TensorView& tensor,
+                          std::vector<std::vector<float>>& copies) {
     WeightView view;
     view.n = tensor.shape[0];
     view.k = tensor.shape[1];
     bool in_place = true;
-    for (const WeightKind kind : kinds) {
-      const TensorView& part = checkpoint_.Get(kind, layer);
+    for (const TensorView& part : stack) {
       const auto address = reinterpret_cast<uintptr_t>(part.bytes.data());
       in_place = in_place && part.type == tensor.type && address % SizeOf(part.type) == 0;
     }
@@ -145,9 +229,9 @@ class Loader {
   QuantizedMatrix Quantized(const TensorView& tensor, const MatrixPlan& plan) {
     const int64_t k = tensor.shape[1];
     const int64_t group = plan.group == 0 ? k : GroupFor(k, plan.group);
-    if (plan.group != 0 && group != plan.group && noted_.insert(k).second && options_.note) {
-      options_.note(fmt::format("matrices with {} columns are quantized in groups of {}, not {}", k,
-                                group, plan.group));
+    if (plan.group != 0 && group != plan.group) {
+      Note(fmt::format("matrices with {} columns are quantized in groups of {}, not {}", k, group,
+                       plan.group));
     }
     QuantizedMatrix matrix = MakeQuantizedMatrix(tensor.shape[0], k, group, plan.codes);
     pool_.Run([&](int part, int parts) { RoundToNearest(tensor, matrix, part, parts); });
@@ -161,10 +245,16 @@ class Loader {
     return values;
   }
 
+  // Each once.
+  void Note(const std::string& note) {
+    if (noted_.insert(note).second && options_.note) options_.note(note);
+  }
+
   const Checkpoint& checkpoint_;
+  const WeightSource& source_;
   const LoadOptions& options_;
   ThreadPool& pool_;
-  std::set<int64_t> noted_;
+  std::set<std::string> noted_;
 };
 
 }  // namespace
@@ -179,11 +269,22 @@ size_t CpuModel::weight_bytes() const {
   return bytes;
 }
 
+bool CpuModel::any_gather() const {
+  if (!output_head().gather.empty()) return true;
+  for (const DecoderLayer& layer : layers) {
+    for (const LinearLayer* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      if (!linear->gather.empty()) return true;
+    }
+  }
+  return false;
+}
+
 absl::StatusOr<std::shared_ptr<const CpuModel>> LoadCpuModel(const Checkpoint& checkpoint,
                                                              const LoadOptions& options,
                                                              ThreadPool& pool) {
+  BATON_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::Open(checkpoint));
   try {
-    return Loader(checkpoint, options, pool).Load();
+    return Loader(checkpoint, source, options, pool).Load();
   } catch (const std::bad_alloc&) {
     return ResourceExhausted("weights: memory ended while packing as {}", NameOf(options.format));
   }

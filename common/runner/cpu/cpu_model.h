@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -19,6 +20,9 @@ namespace baton {
 struct LinearLayer {
   kernels::PackedWeight weight;
   std::vector<float> bias;  // [n], or empty
+  // Act-order checkpoints: packed column i multiplies value gather[i] of the input. [k], or empty
+  // where the columns are in order.
+  std::vector<int32_t> gather;
 };
 
 struct DecoderLayer {
@@ -45,11 +49,13 @@ struct CpuModel {
 
   const LinearLayer& output_head() const { return config.tied_embeddings ? embedding : lm_head; }
   size_t weight_bytes() const;
+  bool any_gather() const;  // whether a layer has its inputs gathered
 };
 
 // Called after each layer with the number of layers done and in all.
 using LoadProgress = std::function<void(int done, int total)>;
-// Called once for each kind of matrix whose group size had to differ from the usual one.
+// Called once for each kind of matrix that is served in another form than asked for: another group
+// size, or fp16 where a checkpoint's format has no kernel.
 using LoadNote = std::function<void(std::string_view note)>;
 
 struct LoadOptions {
@@ -59,8 +65,10 @@ struct LoadOptions {
 };
 
 // Packs, and where asked quantizes to nearest, layer by layer: beyond the result and the mapped
-// checkpoint no more than one matrix is held. FAILED_PRECONDITION names a tensor that cannot be
-// packed; RESOURCE_EXHAUSTED when memory ends.
+// checkpoint no more than the matrices of one product are held, unpacked. A quantized checkpoint
+// is served as it is stored with kAuto where there is a kernel for it, and dequantized exactly
+// before anything else otherwise. FAILED_PRECONDITION names a tensor that cannot be read or packed;
+// RESOURCE_EXHAUSTED when memory ends.
 absl::StatusOr<std::shared_ptr<const CpuModel>> LoadCpuModel(const Checkpoint& checkpoint,
                                                              const LoadOptions& options,
                                                              ThreadPool& pool);

@@ -34,6 +34,10 @@ void Grow(AlignedBuffer<T>& buffer, int64_t size) {
 int64_t ForwardPass::QueryWidth() const {
   return int64_t{model_.config.heads} * model_.config.head_dim;
 }
+int64_t ForwardPass::WidestInput() const {
+  const ModelConfig& c = model_.config;
+  return std::max({int64_t{c.hidden_size}, QueryWidth(), int64_t{c.intermediate_size}});
+}
 int64_t ForwardPass::KeyWidth() const {
   return int64_t{model_.config.kv_heads} * model_.config.head_dim;
 }
@@ -118,8 +122,8 @@ void ForwardPass::Reserve() {
   const ModelConfig& c = model_.config;
   Grow(logits_, static_cast<int64_t>(logit_rows_.size()) * c.vocab_size);
   if (rows_ <= reserved_rows_) return;
-  const int64_t widest = kernels::PaddedActivations(
-      std::max({int64_t{c.hidden_size}, QueryWidth(), int64_t{c.intermediate_size}}));
+  const int64_t widest = kernels::PaddedActivations(WidestInput());
+  if (model_.any_gather()) Grow(gathered_, rows_ * WidestInput());
   Grow(hidden_, rows_ * c.hidden_size);
   Grow(normed_, rows_ * c.hidden_size);
   Grow(projected_, rows_ * c.hidden_size);
@@ -275,6 +279,7 @@ kernels::QuantizedRows ForwardPass::Quantized(const LinearLayer& next) {
 }
 
 void ForwardPass::QuantizeRows(const LinearLayer& next, Input input, int64_t begin, int64_t end) {
+  if (!next.gather.empty()) input = Gather(next, input, begin, end);
   if (!kernels::TakesQuantizedActivations(next.weight.scheme())) return;
   kernels::QuantizedRows out = Quantized(next);
   out.codes += begin * out.stride;
@@ -288,7 +293,19 @@ void ForwardPass::QuantizeRows(const LinearLayer& next, Input input, int64_t beg
   kernels::QuantizeRowsCpu(params, 0, 1);
 }
 
+ForwardPass::Input ForwardPass::Gather(const LinearLayer& next, Input input, int64_t begin,
+                                       int64_t end) {
+  const Input gathered{gathered_.data(), next.weight.k()};
+  for (int64_t row = begin; row < end; ++row) {
+    const float* from = input.values + row * input.stride;
+    float* to = gathered_.data() + row * gathered.stride;
+    for (int64_t i = 0; i < gathered.stride; ++i) to[i] = from[next.gather[static_cast<size_t>(i)]];
+  }
+  return gathered;
+}
+
 void ForwardPass::Multiply(const LinearLayer& linear, Input input, float* out) {
+  if (!linear.gather.empty()) input = {gathered_.data(), linear.weight.k()};
   kernels::GemmParams params{.m = rows_,
                              .w = &linear.weight,
                              .bias = linear.bias.empty() ? nullptr : linear.bias.data(),

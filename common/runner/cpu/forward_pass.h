@@ -49,8 +49,10 @@ class ForwardPass {
   void Activate(const LinearLayer& next);
   void KeepLogitRows();
   void Multiply(const LinearLayer& linear, Input input, float* out);
-  // Quantizes rows [begin, end) where the next product wants it.
+  // Rows [begin, end) of the input as the next product takes them: columns gathered into the order
+  // of its weights, then quantized, each where it wants it.
   void QuantizeRows(const LinearLayer& next, Input input, int64_t begin, int64_t end);
+  Input Gather(const LinearLayer& next, Input input, int64_t begin, int64_t end);
   kernels::QuantizedRows Quantized(const LinearLayer& next);
 
   // Calls fn(begin, end) for shares of the rows: on all threads, or on this one when that is
@@ -61,6 +63,7 @@ class ForwardPass {
   template <typename Function>
   void Launch(int64_t work, Function&& fn);
 
+  int64_t WidestInput() const;
   int64_t QueryWidth() const;
   int64_t KeyWidth() const;
   int64_t QkvWidth() const { return QueryWidth() + 2 * KeyWidth(); }
@@ -86,6 +89,7 @@ class ForwardPass {
   kernels::AlignedBuffer<float> logits_;       // [logit rows, vocabulary]
   kernels::AlignedBuffer<float> cos_;          // [rows, head_dim / 2]
   kernels::AlignedBuffer<float> sin_;          // [rows, head_dim / 2]
+  kernels::AlignedBuffer<float> gathered_;     // [rows, widest input]; act-order weights only
   kernels::AlignedBuffer<int8_t> codes_;       // [rows, padded width of the widest input]
   kernels::AlignedBuffer<float> code_scales_;  // [rows]
   kernels::AlignedBuffer<int32_t> code_sums_;  // [rows, blocks of the widest input]

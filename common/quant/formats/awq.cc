@@ -1,0 +1,153 @@
+#include "common/quant/formats/awq.h"
+
+#include <array>
+#include <cctype>
+#include <cstring>
+#include <utility>
+
+#include "common/base/status.h"
+#include "common/quant/bit_packing.h"
+#include "kernels/numeric/partition.h"
+
+namespace baton {
+namespace {
+
+constexpr int kBits = 4;
+constexpr int64_t kPerWord = 8;
+// Nibble that holds output column 8 c + i of word c: the inverse of the order 0 2 4 6 1 3 5 7 in
+// which the packer takes the columns.
+constexpr std::array<int, kPerWord> kNibble = {0, 4, 1, 5, 2, 6, 3, 7};
+constexpr int64_t kMaxGroup = 1 << 20;
+
+class AwqReader final : public FormatReader {
+ public:
+  AwqReader(int64_t group, bool gemm) : group_(group), gemm_(gemm) {}
+
+  absl::StatusOr<std::optional<QuantizedWeight>> Read(const ModuleTensors& tensors, int64_t n,
+                                                      int64_t k,
+                                                      const RunParts& run) const override {
+    if (tensors.Find("qweight") == nullptr) return std::nullopt;
+    QuantizedWeight weight;
+    QuantizedTensor& t = weight.tensor;
+    t = {.n = n, .k = k, .code = TensorCode::kUnsigned, .bits = kBits};
+    t.block_columns = group_ < 0 ? k : group_;
+    if (k % t.block_columns != 0) {
+      return tensors.Wrong(
+          "qweight",
+          fmt::format("{} columns, expected a multiple of group_size {}", k, t.block_columns));
+    }
+    const absl::Status status = gemm_ ? ReadGemm(tensors, t, run) : ReadGemv(tensors, t, run);
+    if (!status.ok()) return status;
+    return weight;
+  }
+
+ private:
+  // qweight [K, N/8], qzeros [K/g, N/8], scales [K/g, N].
+  absl::Status ReadGemm(const ModuleTensors& tensors, QuantizedTensor& t,
+                        const RunParts& run) const {
+    if (t.n % kPerWord != 0) {
+      return tensors.Wrong("qweight", fmt::format("{} rows, expected a multiple of 8", t.n));
+    }
+    const int64_t words = t.n / kPerWord;
+    const int64_t groups = t.groups();
+    BATON_ASSIGN_OR_RETURN(const TensorView* codes,
+                           tensors.Require("qweight", {DataType::kI32}, {t.k, words}));
+    BATON_ASSIGN_OR_RETURN(const TensorView* zeros,
+                           tensors.Require("qzeros", {DataType::kI32}, {groups, words}));
+    BATON_ASSIGN_OR_RETURN(
+        const TensorView* scales,
+        tensors.Require("scales", {DataType::kF16, DataType::kBf16}, {groups, t.n}));
+    CopyScales(*scales, t.n, groups, true, t);
+    t.codes.resize(static_cast<size_t>(t.n * t.k));
+    run([&](int part, int parts) {
+      const kernels::Range share = kernels::Partition(words, part, parts);
+      for (int64_t c = share.begin; c < share.end; ++c) {
+        uint8_t* out = t.codes.data() + c * kPerWord * t.k;
+        for (int64_t k = 0; k < t.k; ++k) {
+          const auto word = static_cast<uint32_t>(Int32At(*codes, k * words + c));
+          for (int64_t i = 0; i < kPerWord; ++i) {
+            out[i * t.k + k] = static_cast<uint8_t>(word >> (kBits * kNibble[i]) & 15);
+          }
+        }
+      }
+    });
+    t.zeros.resize(static_cast<size_t>(t.n * groups));
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t n = 0; n < t.n; ++n) {
+        const auto word = static_cast<uint32_t>(Int32At(*zeros, g * words + n / kPerWord));
+        t.zeros[static_cast<size_t>(n * groups + g)] =
+            static_cast<int32_t>(word >> (kBits * kNibble[n % kPerWord]) & 15);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // qweight [N, K/8], qzeros [N, z], scales [N, 8 z]; z rounds up past the groups.
+  absl::Status ReadGemv(const ModuleTensors& tensors, QuantizedTensor& t,
+                        const RunParts& run) const {
+    if (t.k % kPerWord != 0) {
+      return tensors.Wrong("qweight", fmt::format("{} columns, expected a multiple of 8", t.k));
+    }
+    const int64_t words = t.k / kPerWord;
+    const int64_t groups = t.groups();
+    BATON_ASSIGN_OR_RETURN(const TensorView* codes,
+                           tensors.Require("qweight", {DataType::kI32}, {t.n, words}));
+    int64_t width = PackedWords(groups, kBits);
+    if (const TensorView* padded = tensors.Find("qzeros");
+        padded != nullptr && padded->shape.size() == 2 && padded->shape[1] > width) {
+      width = padded->shape[1];
+    }
+    BATON_ASSIGN_OR_RETURN(const TensorView* zeros,
+                           tensors.Require("qzeros", {DataType::kI32}, {t.n, width}));
+    BATON_ASSIGN_OR_RETURN(
+        const TensorView* scales,
+        tensors.Require("scales", {DataType::kF16, DataType::kBf16}, {t.n, kPerWord * width}));
+    t.scale_type =
+        scales->type == DataType::kF16 ? kernels::ScalarType::kFp16 : kernels::ScalarType::kBf16;
+    t.codes.resize(static_cast<size_t>(t.n * t.k));
+    t.scales.resize(static_cast<size_t>(t.n * groups) * 2);
+    t.zeros.resize(static_cast<size_t>(t.n * groups));
+    run([&](int part, int parts) {
+      const kernels::Range share = kernels::Partition(t.n, part, parts);
+      for (int64_t n = share.begin; n < share.end; ++n) {
+        const PackedStream row(codes->bytes.data() + n * words * 4, 1, kBits);
+        for (int64_t k = 0; k < t.k; ++k) t.codes[static_cast<size_t>(n * t.k + k)] = row.Code(k);
+        const PackedStream zero(zeros->bytes.data() + n * width * 4, 1, kBits);
+        for (int64_t g = 0; g < groups; ++g) {
+          t.zeros[static_cast<size_t>(n * groups + g)] = zero.Code(g);
+        }
+        std::memcpy(t.scales.data() + n * groups * 2,
+                    scales->bytes.data() + n * width * kPerWord * 2,
+                    static_cast<size_t>(groups) * 2);
+      }
+    });
+    return absl::OkStatus();
+  }
+
+  int64_t group_;  // -1: one per row
+  bool gemm_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FormatReader>> MakeAwqReader(const JsonFields& config) {
+  BATON_ASSIGN_OR_RETURN(const int64_t older_bits, config.Int("w_bit", 1, 16, kBits));
+  BATON_ASSIGN_OR_RETURN(const int64_t bits, config.Int("bits", 1, 16, older_bits));
+  if (bits != kBits) {
+    return Unimplemented("{}bits: {}, expected 4 for awq", config.prefix(), bits);
+  }
+  BATON_ASSIGN_OR_RETURN(const int64_t older_group, config.Int("q_group_size", -1, kMaxGroup, 128));
+  BATON_ASSIGN_OR_RETURN(const int64_t group, config.Int("group_size", -1, kMaxGroup, older_group));
+  if (group == 0) {
+    return InvalidArgument("{}group_size: 0, expected -1 or a size", config.prefix());
+  }
+  BATON_ASSIGN_OR_RETURN(std::string version, config.String("version", std::string("gemm")));
+  for (char& c : version) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const bool gemm = version.compare("gemm") == 0;
+  if (!gemm && version.compare("gemv") != 0) {
+    return Unimplemented("{}version: '{}', expected gemm or gemv", config.prefix(), version);
+  }
+  return std::make_unique<AwqReader>(group, gemm);
+}
+
+}  // namespace baton
