@@ -136,11 +136,6 @@ const TensorView& Checkpoint::Get(WeightKind kind, int layer) const {
   return it->second;
 }
 
-const TensorView* Checkpoint::Find(std::string_view name) const {
-  const auto it = tensors_.find(name);
-  return it == tensors_.end() ? nullptr : &it->second;
-}
-
 std::optional<Digest> Checkpoint::SourceDigest(const Digest& own) const {
   const WeightsOrigin& origin = config_.origin;
   if (!origin.source && quantized()) return std::nullopt;

@@ -15,6 +15,9 @@
 
 namespace baton {
 
+// Tensors by name.
+using TensorMap = std::map<std::string, TensorView, std::less<>>;
+
 struct CheckpointOptions {
   // Quantized folders too: their matrices (linear layers and embeddings) are then unchecked and may
   // be absent under their usual names; WeightSource of common/quant/formats reads them. Otherwise
@@ -38,8 +41,8 @@ class Checkpoint {
   bool quantized() const { return !config_.origin.quantization.empty(); }
   // The tensor must be one of ExpectedWeights(config()), and no matrix of a quantized folder.
   const TensorView& Get(WeightKind kind, int layer = -1) const;
-  // Any tensor of the files, or null.
-  const TensorView* Find(std::string_view name) const;
+  // All tensors of the files.
+  const TensorMap& tensors() const { return tensors_; }
   // Tensors of the files that the architecture does not name.
   const std::vector<std::string>& unused() const { return unused_; }
 
@@ -59,7 +62,7 @@ class Checkpoint {
 
   ModelConfig config_;
   std::vector<SafetensorsFile> files_;
-  std::map<std::string, TensorView, std::less<>> tensors_;
+  TensorMap tensors_;
   std::vector<std::string> unused_;
 };
 

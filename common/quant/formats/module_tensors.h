@@ -20,15 +20,19 @@ using RunParts = std::function<void(const std::function<void(int part, int parts
 // On the caller's thread.
 void RunSerially(const std::function<void(int part, int parts)>& work);
 
-// The tensors of one module of a checkpoint, "<module>.<suffix>". Borrows the checkpoint.
+// The tensors of one module of a checkpoint, "<module>.<suffix>". Borrows the map.
 class ModuleTensors {
  public:
-  ModuleTensors(const Checkpoint& checkpoint, std::string_view module)
-      : checkpoint_(checkpoint), module_(module) {}
+  ModuleTensors(const TensorMap& tensors, std::string_view module)
+      : tensors_(tensors), module_(module) {}
 
   const std::string& module() const { return module_; }
   std::string NameOf(std::string_view suffix) const { return module_ + "." + std::string(suffix); }
-  const TensorView* Find(std::string_view suffix) const { return checkpoint_.Find(NameOf(suffix)); }
+  // Null when there is none.
+  const TensorView* Find(std::string_view suffix) const {
+    const auto it = tensors_.find(NameOf(suffix));
+    return it == tensors_.end() ? nullptr : &it->second;
+  }
   // FAILED_PRECONDITION, naming the tensor, what it is and what was expected, when it is absent or
   // has another type or shape.
   absl::StatusOr<const TensorView*> Require(std::string_view suffix,
@@ -40,7 +44,7 @@ class ModuleTensors {
   absl::Status Wrong(std::string_view suffix, std::string_view what) const;
 
  private:
-  const Checkpoint& checkpoint_;
+  const TensorMap& tensors_;
   std::string module_;
 };
 

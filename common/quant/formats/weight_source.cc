@@ -49,7 +49,8 @@ absl::StatusOr<LoadedWeight> WeightSource::Read(WeightKind kind, int layer,
   }
   const std::string name = WeightName(kind, layer);
   const std::vector<int64_t> shape = MatrixShape(checkpoint_->config(), kind, layer);
-  const ModuleTensors tensors(*checkpoint_, name.substr(0, name.size() - kWeightSuffix.size()));
+  const ModuleTensors tensors(checkpoint_->tensors(),
+                              name.substr(0, name.size() - kWeightSuffix.size()));
   BATON_ASSIGN_OR_RETURN(weight.quantized, reader_->Read(tensors, shape[0], shape[1], run));
   if (weight.quantized) {
     BATON_RETURN_IF_ERROR(CheckQuantizedTensor(weight.quantized->tensor, name));
