@@ -134,6 +134,56 @@ TEST_F(WeightSourceTest, ABiasThatTheArchitectureLacksMustBeZero) {
   EXPECT_THAT(read(), HasSubstr("o_proj.bias': not zero, expected none"));
 }
 
+// A folder made by an independent program: shards, tied embeddings, schemes chosen by expressions.
+TEST(WeightSourceFixture, ReadsAWholeFolder) {
+  const std::filesystem::path folder = std::filesystem::path(BATON_FORMAT_FIXTURES) / "model";
+  const auto checkpoint = Checkpoint::Open(folder, {.accept_quantized = true});
+  ASSERT_TRUE(checkpoint.ok()) << ToString(checkpoint.status());
+  const auto source = WeightSource::Open(*checkpoint);
+  ASSERT_TRUE(source.ok()) << ToString(source.status());
+  const auto expected = SafetensorsFile::Open(folder / "expected.safetensors");
+  std::map<std::string, TensorView> wanted;
+  for (const NamedTensor& tensor : expected->tensors()) wanted[tensor.name] = tensor.view;
+  EXPECT_EQ(wanted.size(), 6u);
+  for (const WeightSpec& spec : ExpectedWeights(checkpoint->config())) {
+    if (!IsLinearLayer(spec.kind) && spec.kind != WeightKind::kEmbedding) continue;
+    const auto weight = source->Read(spec.kind, spec.layer, RunSerially);
+    ASSERT_TRUE(weight.ok()) << ToString(weight.status());
+    const auto it = wanted.find(spec.name.substr(0, spec.name.size() - 7));
+    ASSERT_EQ(weight->quantized.has_value(), it != wanted.end()) << spec.name;
+    if (!weight->quantized) continue;
+    const std::vector<float> values = Dequantize(weight->quantized->tensor, RunSerially);
+    EXPECT_EQ(std::memcmp(values.data(), it->second.bytes.data(), it->second.bytes.size()), 0)
+        << spec.name;
+  }
+}
+
+// Query, key and value of one matrix, gate and up of another: each row keeps its own scale.
+TEST(WeightSourceFixture, FusedLayersKeepTheirScales) {
+  const std::filesystem::path folder = std::filesystem::path(BATON_FORMAT_FIXTURES) / "model";
+  const auto checkpoint = Checkpoint::Open(folder, {.accept_quantized = true});
+  const auto source = WeightSource::Open(*checkpoint);
+  const auto expect = [&](const std::vector<WeightKind>& kinds, kernels::WeightScheme scheme) {
+    std::vector<LoadedWeight> parts;
+    std::vector<float> wanted;
+    for (const WeightKind kind : kinds) {
+      parts.push_back(*source->Read(kind, 0, RunSerially));
+      const auto values = Dequantize(parts.back().quantized->tensor, RunSerially);
+      wanted.insert(wanted.end(), values.begin(), values.end());
+    }
+    const StackForm form = NativeForm(std::move(parts), true, RunSerially);
+    EXPECT_EQ(form.scheme, scheme);
+    const kernels::PackedWeight packed = kernels::Pack(form.views, form.scheme);
+    std::vector<float> row(static_cast<size_t>(packed.k()));
+    for (int64_t n = 0; n < packed.n(); ++n) {
+      kernels::DequantizeRow(packed, n, row.data());
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), wanted.begin() + n * packed.k())) << n;
+    }
+  };
+  expect({WeightKind::kQ, WeightKind::kK, WeightKind::kV}, kernels::WeightScheme::kW4A16);
+  expect({WeightKind::kGate, WeightKind::kUp}, kernels::WeightScheme::kW8A8);
+}
+
 TEST_F(WeightSourceTest, ALayerThatIsNeitherQuantizedNorDenseIsRefused) {
   WriteQuantized();
   Patch({{"quantization_config", {{"ignore", {"lm_head", "re:.*up_proj"}}}}});
