@@ -18,14 +18,16 @@ absl::StatusOr<v1::KvContract> ContractOf(const ServedRole& role, const Checkpoi
                       .resident = role.kv,
                       .page_tokens = options.page_tokens,
                       .page_count = 1};
-  BATON_ASSIGN_OR_RETURN(const Digest tokenizer, TokenizerDigest(role.model));
-  return MakeKvContract(config, pages, options, checkpoint.ComputeDigest(), tokenizer);
+  BATON_ASSIGN_OR_RETURN(const ModelDigests digests, ReadModelDigests(checkpoint, role.model));
+  return MakeKvContract(config, pages, options, digests);
 }
 
 absl::StatusOr<ContractCheck> CheckPair(const ServedRole& prefill, const ServedRole& decode) {
-  BATON_ASSIGN_OR_RETURN(const Checkpoint left, Checkpoint::Open(prefill.model));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint left,
+                         Checkpoint::Open(prefill.model, {.accept_quantized = true}));
   BATON_ASSIGN_OR_RETURN(const v1::KvContract from, ContractOf(prefill, left));
-  BATON_ASSIGN_OR_RETURN(const Checkpoint right, Checkpoint::Open(decode.model));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint right,
+                         Checkpoint::Open(decode.model, {.accept_quantized = true}));
   BATON_ASSIGN_OR_RETURN(const v1::KvContract to, ContractOf(decode, right));
   return CheckContracts(from, to);
 }

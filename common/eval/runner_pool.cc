@@ -20,7 +20,8 @@ absl::StatusOr<std::shared_ptr<const CpuModel>> RunnerPool::Model(const RoleSpec
   const auto key = std::make_pair(role.model, role.weights);
   if (const auto found = models_.find(key); found != models_.end()) return found->second;
   if (note_) note_(fmt::format("loading {} as {}", role.model, NameOf(role.weights)));
-  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(role.model));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                         Checkpoint::Open(role.model, {.accept_quantized = true}));
   if (sequence_tokens_ > checkpoint.config().max_positions) {
     return InvalidArgument("{}: sequences of {} tokens, expected at most {} (its context)",
                            role.model, sequence_tokens_, checkpoint.config().max_positions);

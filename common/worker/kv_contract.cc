@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/status.h"
 #include "common/cluster/contract.h"
 #include "common/handoff/wire_format.h"
 #include "common/model/architecture.h"
@@ -32,6 +33,15 @@ std::string RopeDigest(const ModelConfig& model) {
 }
 
 }  // namespace
+
+absl::StatusOr<ModelDigests> ReadModelDigests(const Checkpoint& checkpoint,
+                                              const std::filesystem::path& folder) {
+  ModelDigests digests;
+  BATON_ASSIGN_OR_RETURN(digests.tokenizer, TokenizerDigest(folder));
+  digests.weights = checkpoint.ComputeDigest();
+  digests.source = checkpoint.SourceDigest(digests.weights);
+  return digests;
+}
 
 v1::KvContract MakeKvContract(const ModelConfig& model, const KvPages& pages,
                               const WorkerOptions& options, const ModelDigests& digests) {

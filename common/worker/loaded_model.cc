@@ -55,7 +55,7 @@ absl::StatusOr<int> CountPages(const WorkerOptions& options, uint64_t page_bytes
 absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger& logger) {
   BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                          Checkpoint::Open(options.model, {.accept_quantized = true}));
-  BATON_ASSIGN_OR_RETURN(const Digest tokenizer, TokenizerDigest(options.model));
+  BATON_ASSIGN_OR_RETURN(const ModelDigests digests, ReadModelDigests(checkpoint, options.model));
   const ModelConfig& config = checkpoint.config();
   const int threads = ThreadsOf(options);
   std::shared_ptr<const CpuModel> model;
@@ -78,10 +78,7 @@ absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger
                                                    .page_tokens = options.page_tokens,
                                                    .page_count = pages,
                                                    .threads = threads}));
-  const Digest own = checkpoint.ComputeDigest();
-  loaded.contract = MakeKvContract(
-      config, loaded.runner->kv(), options,
-      {.weights = own, .source = checkpoint.SourceDigest(own), .tokenizer = tokenizer});
+  loaded.contract = MakeKvContract(config, loaded.runner->kv(), options, digests);
   loaded.limits = {.vocab_size = config.vocab_size,
                    .max_context = static_cast<int>(std::min<int64_t>(
                        config.max_positions, int64_t{pages} * options.page_tokens)),
