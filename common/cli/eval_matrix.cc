@@ -82,6 +82,7 @@ struct Work {
 };
 
 absl::StatusOr<Work> Plan(const EvalMatrixOptions& options) {
+  BATON_RETURN_IF_ERROR(CheckUnquantized("model", options.model));
   BATON_ASSIGN_OR_RETURN(const std::vector<Side> prefills,
                          ParseSides("prefill-weights", options.model, options.prefills));
   BATON_ASSIGN_OR_RETURN(const std::vector<Side> decodes,

@@ -5,6 +5,7 @@
 #include "common/cli/bench_serve.h"
 #include "common/cli/eval_flags.h"
 #include "common/cli/generate.h"
+#include "common/cli/inspect.h"
 #include "common/cli/status.h"
 #include "common/cli/tokenize.h"
 
@@ -102,6 +103,16 @@ CLI::App* AddBenchServe(CLI::App& bench, BenchServeOptions& o) {
   return c;
 }
 
+CLI::App* AddInspect(CLI::App& app, InspectOptions& o) {
+  CLI::App* c = app.add_subcommand("inspect", "What a model folder holds, and whom it may serve");
+  c->add_option("folder", o.folder, "Model folder")->required();
+  c->add_option("--with", o.with, "Folder of a decode role: may the first prefill for it?");
+  c->add_flag("--trust-model-identity", o.trust_model_identity,
+              "Accept checkpoints that do not say which model they were made from");
+  AddOutput(*c, o.json);
+  return c;
+}
+
 CLI::App* AddWait(CLI::App& app, WaitOptions& o) {
   CLI::App* c = app.add_subcommand("wait", "Return once enough workers are ready");
   AddEndpoint(*c, o.endpoint);
@@ -128,10 +139,12 @@ int Run(int argc, char** argv) {
   BenchServeOptions serve;
   StatusOptions cluster_status;
   WaitOptions wait;
+  InspectOptions inspect;
   const CLI::App* generate_command = AddGenerate(app, generate);
   const CLI::App* tokenize_command = AddTokenize(app, tokenize);
   const CLI::App* status_command = AddStatus(app, cluster_status);
   const CLI::App* wait_command = AddWait(app, wait);
+  const CLI::App* inspect_command = AddInspect(app, inspect);
   EvalCommands eval(app);
   CLI::App* bench_command = app.add_subcommand("bench", "Measure");
   bench_command->require_subcommand(1);
@@ -147,6 +160,7 @@ int Run(int argc, char** argv) {
   if (status_command->parsed()) status = RunStatus(cluster_status);
   if (wait_command->parsed()) status = RunWait(wait);
   if (serve_command->parsed()) status = RunBenchServe(serve);
+  if (inspect_command->parsed()) status = RunInspect(inspect);
   if (const auto evaluated = eval.RunParsed()) status = *evaluated;
   if (status.ok()) return EXIT_SUCCESS;
   fmt::print(stderr, "baton: {}\n", ToString(status));

@@ -22,6 +22,13 @@ absl::StatusOr<v1::KvContract> ContractOf(const ServedRole& role, const Checkpoi
   return MakeKvContract(config, pages, options, digests);
 }
 
+absl::Status CheckUnquantized(const std::string& flag, const std::string& model) {
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                         Checkpoint::Open(model, {.accept_quantized = true}));
+  if (!checkpoint.quantized()) return absl::OkStatus();
+  return InvalidArgument("{}: {} is quantized, expected the model it was made from", flag, model);
+}
+
 absl::StatusOr<ContractCheck> CheckPair(const ServedRole& prefill, const ServedRole& decode) {
   BATON_ASSIGN_OR_RETURN(const Checkpoint left,
                          Checkpoint::Open(prefill.model, {.accept_quantized = true}));

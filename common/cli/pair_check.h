@@ -25,6 +25,10 @@ struct ServedRole {
 // for its digest.
 absl::StatusOr<v1::KvContract> ContractOf(const ServedRole& role, const Checkpoint& checkpoint);
 
+// A reference is the model that nothing was taken from: INVALID_ARGUMENT for a quantized folder,
+// naming `flag`.
+absl::Status CheckUnquantized(const std::string& flag, const std::string& model);
+
 // Opens both folders and makes the check that the router and the decode worker make.
 absl::StatusOr<ContractCheck> CheckPair(const ServedRole& prefill, const ServedRole& decode);
 
