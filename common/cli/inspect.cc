@@ -24,8 +24,13 @@ std::string Reason(const v1::Mismatch& mismatch, const ModelReport& prefill,
   std::string right = mismatch.right();
   std::string_view what = "they differ";
   if (field == "model.source_digest") {
-    const bool unknown = !prefill.source || !decode.source;
-    what = unknown ? "the base model of one is not recorded" : "different base models";
+    if (!prefill.source || !decode.source) {
+      what = "the base model of one is not recorded";
+    } else if (prefill.base == decode.base) {
+      what = "different bases of the cache";
+    } else {
+      what = "different base models";
+    }
     left = DigestText(prefill.source, "unknown");
     right = DigestText(decode.source, "unknown");
   } else if (field == "model.tokenizer_digest") {

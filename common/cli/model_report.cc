@@ -111,6 +111,8 @@ absl::StatusOr<ModelReport> InspectModel(const std::string& folder) {
   BATON_ASSIGN_OR_RETURN(report.quantization, FormatOf(checkpoint));
   BATON_ASSIGN_OR_RETURN(report.groups, GroupTensors(checkpoint, weights));
   report.digest = checkpoint.ComputeDigest();
+  report.base = report.config.origin.source;
+  if (!report.base && !checkpoint.quantized()) report.base = report.digest;
   report.source = checkpoint.SourceDigest(report.digest);
   const absl::StatusOr<Digest> tokenizer = TokenizerDigest(folder);
   if (tokenizer.ok()) {
@@ -183,6 +185,7 @@ nlohmann::ordered_json ReportJson(const ModelReport& report) {
   for (const KvCost& cost : KvCosts(c)) {
     json["kv_bytes_per_token"][cost.format] = cost.bytes_per_token;
   }
+  json["base_digest"] = DigestText(report.base, "unknown");
   json["kv_basis"] = c.origin.kv_basis;
   json["digest"] = report.digest.ToString();
   json["source_digest"] = DigestText(report.source, "unknown");
@@ -206,10 +209,10 @@ std::string ReportText(const ModelReport& report) {
                       parameters / 1e6, report.bits() / 8e6, report.bits() / parameters);
   text += fmt::format("  quantization  {}\n", report.quantization);
   for (const std::string& note : report.notes) text += fmt::format("                {}\n", note);
-  text += fmt::format("  base model    {}{}\n", DigestText(report.source, "unknown"),
-                      c.origin.kv_basis.empty()
-                          ? ""
-                          : fmt::format(" with the cache's basis '{}'", c.origin.kv_basis));
+  text += fmt::format("  base model    {}\n", DigestText(report.base, "unknown"));
+  if (!c.origin.kv_basis.empty()) {
+    text += fmt::format("                its cache in the basis '{}'\n", c.origin.kv_basis);
+  }
   text += fmt::format("  tokenizer     {}\n", DigestText(report.tokenizer, "absent"));
   text += fmt::format("\n  {:<17} {:>7} {:>12} {:>6}  {}\n", "tensors", "count", "parameters",
                       "bits", "stored as");

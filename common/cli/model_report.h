@@ -29,7 +29,8 @@ struct ModelReport {
   std::vector<std::string> notes;   // what the checkpoint asks for and is met in another manner
   std::vector<TensorGroup> groups;  // in order of first appearance
   Digest digest;                    // of these weights
-  std::optional<Digest> source;     // of the base model, where known
+  std::optional<Digest> base;       // of the unquantized model, where known
+  std::optional<Digest> source;     // of the base and the cache's basis: what a pair must share
   std::optional<Digest> tokenizer;  // of tokenizer.json, where there is one
 
   int64_t parameters() const;

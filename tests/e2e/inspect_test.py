@@ -101,6 +101,14 @@ class InspectTest(unittest.TestCase):
         self.assertNotEqual(0, result.returncode)
         self.assertIn("model.source_digest", result.stderr)
 
+    def test_refuses_another_basis_of_the_cache(self):
+        digest = json.loads(baton("inspect", TINY, "--output=json"))["digest"]
+        plain = self.copy("plain", baton={"source_digest": digest})
+        smoothed = self.copy("smoothed", baton={"source_digest": digest, "kv_basis": "00ff00ff"})
+        self.assertIn("may prefill for", baton("inspect", TINY, "--with", plain))
+        self.refused(smoothed, "different bases of the cache")
+        self.assertIn("may prefill for", baton("inspect", smoothed, "--with", smoothed))
+
     def test_refuses_another_shape(self):
         need_shared("models/small")
         self.refused(SHARED / "models/small", "different shapes of the cache")
