@@ -16,7 +16,7 @@ namespace cg = cooperative_groups;
 
 constexpr int kMaxCluster = 8;
 constexpr int kThreads = 512;
-constexpr int kVectors = 4;  // loads in flight a thread
+constexpr int kVectors = 2;  // a turn; as many are on their way for the next
 constexpr int kWarps = kThreads / 32;
 
 // The best logit of a set and the sum of exp(logit - max) over it. Empty: token -1, sum 0.
@@ -95,7 +95,7 @@ __device__ __forceinline__ void LoadVectors(uint4 (&packed)[kVectors], const uin
 }
 
 template <typename T>
-__global__ __launch_bounds__(kThreads) void GreedyKernel(const GreedyParams p) {
+__global__ __launch_bounds__(kThreads, 3) void GreedyKernel(const GreedyParams p) {
   __shared__ Best warps[kWarps];
   __shared__ Best blocks[kMaxCluster];
   const cg::cluster_group cluster = cg::this_cluster();
