@@ -19,7 +19,7 @@ constexpr cuda::ActivationType kType = cuda::ActivationType::kFp16;
 // Few rows come from the L2 in a forward pass too: their times are latencies.
 constexpr int kMaxCopies = 32;
 constexpr int kRows[] = {1, 64, 2048, 8192};
-constexpr int kGreedyRows[] = {1, 16, 64};
+constexpr int kGreedyRows[] = {1, 16, 64, 256};
 
 int ActivationCopies(double bytes) { return std::min(GpuBench::CopiesFor(bytes), kMaxCopies); }
 
