@@ -1,8 +1,8 @@
 #include "kernels/gemm/cublaslt.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
+#include <vector>
 
 #include "kernels/gemm/lt_key.h"
 
@@ -18,6 +18,23 @@ bool Set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, co
   return cublasLtMatmulDescSetAttribute(desc, attribute, &value, sizeof(value)) ==
          CUBLAS_STATUS_SUCCESS;
 }
+
+template <typename T>
+bool Configure(cublasLtMatmulAlgo_t& algo, cublasLtMatmulAlgoConfigAttributes_t attribute,
+               const T& value) {
+  return cublasLtMatmulAlgoConfigSetAttribute(&algo, attribute, &value, sizeof(value)) ==
+         CUBLAS_STATUS_SUCCESS;
+}
+
+// What Widen combines: tiles of 64 to 256 in both directions, clusters of up to eight blocks.
+constexpr uint32_t kTiles[] = {
+    CUBLASLT_MATMUL_TILE_64x64,   CUBLASLT_MATMUL_TILE_64x128,  CUBLASLT_MATMUL_TILE_64x256,
+    CUBLASLT_MATMUL_TILE_96x64,   CUBLASLT_MATMUL_TILE_128x64,  CUBLASLT_MATMUL_TILE_128x96,
+    CUBLASLT_MATMUL_TILE_128x128, CUBLASLT_MATMUL_TILE_128x192, CUBLASLT_MATMUL_TILE_128x256,
+    CUBLASLT_MATMUL_TILE_192x128, CUBLASLT_MATMUL_TILE_256x64,  CUBLASLT_MATMUL_TILE_256x128};
+constexpr uint16_t kClusters[] = {CUBLASLT_CLUSTER_SHAPE_1x1x1, CUBLASLT_CLUSTER_SHAPE_2x1x1,
+                                  CUBLASLT_CLUSTER_SHAPE_1x2x1, CUBLASLT_CLUSTER_SHAPE_2x2x1,
+                                  CUBLASLT_CLUSTER_SHAPE_4x1x1, CUBLASLT_CLUSTER_SHAPE_4x2x1};
 
 cudaError_t FromStatus(cublasStatus_t status) {
   switch (status) {
@@ -39,13 +56,14 @@ struct CublasLt::Plan {
   cublasLtMatrixLayoutOpaque_t w;    // [K, N] column-major
   cublasLtMatrixLayoutOpaque_t a;    // [K, M]
   cublasLtMatrixLayoutOpaque_t out;  // [N, M]
-  std::array<cublasLtMatmulHeuristicResult_t, kTunedAlgorithms> found;
-  int count = 0;
+  std::vector<cublasLtMatmulAlgo_t> found;
   int chosen = 0;
+  bool widened = false;
 
   // `scale`: any device address; the library offers no algorithm for a mode without its pointer.
   bool Describe(const LtKey& key, const void* scale);
   bool Search(cublasLtHandle_t handle, size_t workspace_bytes, uint32_t alignment);
+  void Widen(cublasLtHandle_t handle, size_t workspace_bytes);
 };
 
 bool CublasLt::Plan::Describe(const LtKey& key, const void* scale) {
@@ -85,9 +103,40 @@ bool CublasLt::Plan::Search(cublasLtHandle_t handle, size_t workspace_bytes, uin
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
     cublasLtMatmulPreferenceSetAttribute(&preference, attribute, &alignment, sizeof(alignment));
   }
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-      handle, &desc, &w, &a, &out, &out, &preference, kTunedAlgorithms, found.data(), &count);
-  return status == CUBLAS_STATUS_SUCCESS && count > 0;
+  cublasLtMatmulHeuristicResult_t results[kAlgorithms];
+  int count = 0;
+  if (cublasLtMatmulAlgoGetHeuristic(handle, &desc, &w, &a, &out, &out, &preference, kAlgorithms,
+                                     results, &count) != CUBLAS_STATUS_SUCCESS) {
+    return false;
+  }
+  for (int i = 0; i < count; ++i) {
+    if (results[i].state == CUBLAS_STATUS_SUCCESS) found.push_back(results[i].algo);
+  }
+  return !found.empty();
+}
+
+void CublasLt::Plan::Widen(cublasLtHandle_t handle, size_t workspace_bytes) {
+  if (widened) return;
+  widened = true;
+  const cublasLtMatmulAlgo_t first = found.front();
+  for (const uint32_t tile : kTiles) {
+    for (const uint16_t cluster : kClusters) {
+      for (const uint32_t swizzle : {0u, 1u}) {
+        cublasLtMatmulAlgo_t algo = first;
+        const uint32_t no_option = 0;
+        cublasLtMatmulHeuristicResult_t result;
+        if (Configure(algo, CUBLASLT_ALGO_CONFIG_TILE_ID, tile) &&
+            Configure(algo, CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, cluster) &&
+            Configure(algo, CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, swizzle) &&
+            Configure(algo, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, no_option) &&
+            cublasLtMatmulAlgoCheck(handle, &desc, &w, &a, &out, &out, &algo, &result) ==
+                CUBLAS_STATUS_SUCCESS &&
+            result.workspaceSize <= workspace_bytes) {
+          found.push_back(algo);
+        }
+      }
+    }
+  }
 }
 
 CublasLt::CublasLt(cublasLtHandle_t handle, void* workspace, size_t workspace_bytes)
@@ -162,7 +211,7 @@ cudaError_t CublasLt::Execute(const Plan& plan, const Operands& operands,
 cudaError_t CublasLt::Run(const LtKey& key, const Operands& operands) {
   const Plan* plan = Find(key);
   if (plan == nullptr) return cudaErrorNotSupported;
-  return Execute(*plan, operands, plan->found[plan->chosen].algo);
+  return Execute(*plan, operands, plan->found[plan->chosen]);
 }
 
 // Milliseconds of the fastest of several launches after one; infinity if the algorithm does not
@@ -196,13 +245,13 @@ double CublasLt::Time(const Plan& plan, const Operands& operands, const cublasLt
 cudaError_t CublasLt::TuneKey(const LtKey& key, const Operands& operands, const LtTuning& tuning) {
   Plan* plan = Find(key);
   if (plan == nullptr) return cudaErrorNotSupported;
+  if (tuning.widen) plan->Widen(handle_, workspace_bytes_);
   double best = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < plan->count; ++i) {
-    if (plan->found[i].state != CUBLAS_STATUS_SUCCESS) continue;
-    const double ms = Time(*plan, operands, plan->found[i].algo, tuning);
+  for (size_t i = 0; i < plan->found.size(); ++i) {
+    const double ms = Time(*plan, operands, plan->found[i], tuning);
     if (ms < best) {
       best = ms;
-      plan->chosen = i;
+      plan->chosen = static_cast<int>(i);
     }
   }
   return best < std::numeric_limits<double>::infinity() ? cudaSuccess : cudaErrorNotSupported;
@@ -219,11 +268,12 @@ cudaError_t CublasLt::Tune(const GemmFp8Params& params, const LtTuning& tuning) 
 
 int CublasLt::CandidatesOf(const LtKey& key) {
   const Plan* plan = Find(key);
-  return plan == nullptr ? 0 : plan->count;
+  return plan == nullptr ? 0 : static_cast<int>(plan->found.size());
 }
 void CublasLt::ChooseFor(const LtKey& key, int candidate) {
   Plan* plan = Find(key);
-  if (plan != nullptr && candidate >= 0 && candidate < plan->count) plan->chosen = candidate;
+  if (plan == nullptr || candidate < 0) return;
+  if (static_cast<size_t>(candidate) < plan->found.size()) plan->chosen = candidate;
 }
 int CublasLt::Candidates(const GemmF16Params& params) { return CandidatesOf(KeyOf(params)); }
 int CublasLt::Candidates(const GemmFp8Params& params) { return CandidatesOf(KeyOf(params)); }

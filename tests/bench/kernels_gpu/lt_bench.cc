@@ -35,7 +35,9 @@ struct LtWorkspace {
   LtWorkspace() : bytes(cuda::CublasLt::kWorkspaceBytes), flush(kFlushBytes) {
     cuda::OrAbort(cuda::CublasLt::Create(bytes.data(), bytes.bytes(), &lt), "cuBLASLt");
   }
-  cuda::LtTuning tuning() const { return {.flush = flush.data(), .flush_bytes = flush.bytes()}; }
+  cuda::LtTuning tuning() const {
+    return {.flush = flush.data(), .flush_bytes = flush.bytes(), .widen = true};
+  }
 
   cuda::DeviceBytes bytes;
   cuda::DeviceBytes flush;

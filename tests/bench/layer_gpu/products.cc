@@ -129,7 +129,7 @@ ProductContext::ProductContext(const cuda::DeviceTraits& device)
 }
 
 cuda::LtTuning ProductContext::tuning() const {
-  return {.flush = flush_.data(), .flush_bytes = flush_.bytes()};
+  return {.flush = flush_.data(), .flush_bytes = flush_.bytes(), .widen = true};
 }
 
 std::unique_ptr<LayerProduct> MakeProduct(const ProductContext& context, Precision precision,

@@ -114,7 +114,7 @@ TEST_F(LtTest, F16MatchesReference) {
 TEST_F(LtTest, F16TunedStaysRightAndRepeats) {
   F16Case c(ActivationType::kFp16, {48, 512, 1024}, true);
   c.Upload();
-  ASSERT_CUDA(lt_->Tune(c.params()));
+  ASSERT_CUDA(lt_->Tune(c.params(), {.repeats = 1, .widen = true}));
   c.out.Poison();
   ASSERT_CUDA(GemmF16(*lt_, c.params()));
   c.ExpectRight();
@@ -274,7 +274,7 @@ TEST_F(LtTest, Fp8TunedStaysRightAndRepeats) {
   Fp8Case c(ActivationType::kFp16, {300, 512, 1024}, false);
   c.Upload();
   for (const Fp8Mode mode : {Fp8Mode::kFastAccum, Fp8Mode::kExact}) {
-    ASSERT_CUDA(lt_->Tune(c.params(mode)));
+    ASSERT_CUDA(lt_->Tune(c.params(mode), {.repeats = 1, .widen = true}));
     c.out.Poison();
     ASSERT_CUDA(GemmFp8Large(*lt_, c.params(mode)));
     c.ExpectRight(mode);
