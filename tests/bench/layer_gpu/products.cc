@@ -105,8 +105,6 @@ const char* Name(Precision precision) {
       return "fp16";
     case Precision::kW8A8Fp8:
       return "w8a8_fp8";
-    case Precision::kW4A16:
-      return "w4a16";
   }
   return "?";
 }
@@ -117,8 +115,6 @@ double BytesPerWeight(Precision precision) {
       return 2.0;
     case Precision::kW8A8Fp8:
       return 1.0;
-    case Precision::kW4A16:
-      return 0.5 + 2.0 / 128;
   }
   return 0.0;
 }
@@ -139,8 +135,6 @@ std::unique_ptr<LayerProduct> MakeProduct(const ProductContext& context, Precisi
       return std::make_unique<F16Product>(context, shape, copies);
     case Precision::kW8A8Fp8:
       return std::make_unique<Fp8Product>(context, shape, copies);
-    case Precision::kW4A16:
-      break;
   }
   return nullptr;
 }

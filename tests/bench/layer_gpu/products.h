@@ -15,11 +15,11 @@
 
 namespace baton::bench {
 
-enum class Precision { kFp16, kW8A8Fp8, kW4A16 };
+enum class Precision { kFp16, kW8A8Fp8 };
 const char* Name(Precision precision);
 // Of all 16-bit activations.
 inline constexpr kernels::cuda::ActivationType kLayerType = kernels::cuda::ActivationType::kFp16;
-// Of weights and their scales in groups of 128.
+// Of weights and their scales.
 double BytesPerWeight(Precision precision);
 
 // What a product reads: 16-bit activations, or FP8 ones.
