@@ -49,7 +49,7 @@ __device__ __forceinline__ float4 MergeParts(const DecodePartials& from, float4*
     return *at;
   };
   float max = -1e30f;
-#pragma unroll 8
+#pragma unroll 16
   for (int p = 0; p < from.parts; ++p) max = fmaxf(max, load(&from.stats[p * from.stats_stride]).x);
   float4 o = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   float sum = 0.0f;

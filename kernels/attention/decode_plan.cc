@@ -45,6 +45,106 @@ void JoinParts(DecodePlan& plan, int parts) {
   ++plan.counters;
 }
 
+// The chunks of a batch and what they cost.
+struct Totals {
+  int64_t chunks = 0;
+  int64_t items = 0;
+  int64_t cost = 0;
+  int64_t blocks = 0;  // that get work
+};
+
+Totals TotalsOf(const DecodePlanShape& shape) {
+  Totals totals;
+  const int tiles = shape.kv_heads * shape.tiles;
+  for (const int32_t length : shape.lengths) {
+    totals.chunks += VisibleOf(shape, length).chunks() * tiles;
+    totals.items += length > 0 ? tiles : 0;
+  }
+  totals.cost = totals.chunks + totals.items * shape.work_cost;
+  totals.blocks = std::clamp<int64_t>(totals.chunks / shape.min_chunks, 1, shape.blocks);
+  return totals;
+}
+
+// The least number of chunks such that parts of at most so many, each part of one item, are no more
+// than the blocks; 0 if there are more items than blocks.
+int64_t LeastWhole(const DecodePlanShape& shape, const Totals& totals) {
+  if (totals.items > totals.blocks) return 0;
+  const auto parts = [&](int64_t most) {
+    int64_t count = 0;
+    for (const int32_t length : shape.lengths) {
+      count += (VisibleOf(shape, length).chunks() + most - 1) / most;
+    }
+    return count * shape.kv_heads * shape.tiles;
+  };
+  int64_t low = 1;
+  int64_t high = totals.chunks;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (parts(middle) <= totals.blocks) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+DecodeWork WorkOf(int32_t sequence, int32_t tile, const Visible& visible, int64_t begin,
+                  int64_t end) {
+  return {.sequence = sequence,
+          .tile = tile,
+          .token_begin = visible.token_begin,
+          .token_end = visible.token_end,
+          .chunk_begin = static_cast<int32_t>(begin),
+          .chunk_end = static_cast<int32_t>(end)};
+}
+
+// One work a block: each item in equal parts of at most `most` chunks.
+void PlanWhole(const DecodePlanShape& shape, int64_t most, DecodePlan& plan) {
+  const int32_t tiles = shape.kv_heads * shape.tiles;
+  for (int32_t s = 0; s < static_cast<int32_t>(shape.lengths.size()); ++s) {
+    const Visible visible = VisibleOf(shape, shape.lengths[s]);
+    const int64_t parts = (visible.chunks() + most - 1) / most;
+    for (int32_t tile = 0; tile < tiles && parts > 0; ++tile) {
+      for (int64_t p = 0; p < parts; ++p) {
+        plan.works.push_back(WorkOf(s, tile, visible,
+                                    visible.chunk_begin + p * visible.chunks() / parts,
+                                    visible.chunk_begin + (p + 1) * visible.chunks() / parts));
+        plan.begin.push_back(static_cast<int32_t>(plan.works.size()));
+      }
+      JoinParts(plan, static_cast<int>(parts));
+    }
+  }
+}
+
+// Items end to end, cut into shares of equal cost.
+void PlanEndToEnd(const DecodePlanShape& shape, const Totals& totals, DecodePlan& plan) {
+  // Block b ends where the cost so far reaches (b + 1) / blocks of all; the last one ends with all.
+  const auto share_end = [&](int64_t b) { return (b + 1) * totals.cost / totals.blocks; };
+  const int32_t tiles = shape.kv_heads * shape.tiles;
+  int64_t block = 0;
+  int64_t cost = 0;
+  for (int32_t s = 0; s < static_cast<int32_t>(shape.lengths.size()); ++s) {
+    const Visible visible = VisibleOf(shape, shape.lengths[s]);
+    for (int32_t tile = 0; tile < tiles && visible.chunks() > 0; ++tile) {
+      cost += shape.work_cost;
+      int parts = 0;
+      for (int64_t chunk = visible.chunk_begin; chunk < visible.chunk_end; ++parts) {
+        for (; block + 1 < totals.blocks && share_end(block) <= cost; ++block) {
+          plan.begin.push_back(static_cast<int32_t>(plan.works.size()));
+        }
+        const int64_t left = visible.chunk_end - chunk;
+        const int64_t room = block + 1 < totals.blocks ? share_end(block) - cost : left;
+        const int64_t end = chunk + std::min(room, left);
+        plan.works.push_back(WorkOf(s, tile, visible, chunk, end));
+        cost += end - chunk;
+        chunk = end;
+      }
+      JoinParts(plan, parts);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<int32_t> DecodePlan::Words() const {
@@ -60,45 +160,16 @@ std::vector<int32_t> DecodePlan::Words() const {
 DecodePlan PlanDecode(const DecodePlanShape& shape) {
   BATON_KERNELS_REQUIRE(shape.blocks > 0 && shape.min_chunks > 0 && shape.tiles > 0);
   BATON_KERNELS_REQUIRE(shape.chunk_tokens > 0 && shape.chunk_tokens % 16 == 0);
-  const int tiles = shape.kv_heads * shape.tiles;
-  int64_t chunks = 0;
-  int64_t items = 0;
-  for (const int32_t length : shape.lengths) {
-    chunks += VisibleOf(shape, length).chunks() * tiles;
-    items += length > 0 ? tiles : 0;
-  }
-  const int64_t total = chunks + items * shape.work_cost;
-  const int64_t used = std::clamp<int64_t>(chunks / shape.min_chunks, 1, shape.blocks);
-  // Block b ends where the cost so far reaches (b + 1) / used of all; the last one ends with all.
-  const auto share_end = [&](int64_t b) { return (b + 1) * total / used; };
-
+  const Totals totals = TotalsOf(shape);
   DecodePlan plan;
   plan.begin.push_back(0);
-  int64_t block = 0;
-  int64_t cost = 0;
-  for (int32_t s = 0; s < static_cast<int32_t>(shape.lengths.size()); ++s) {
-    const Visible visible = VisibleOf(shape, shape.lengths[s]);
-    for (int32_t tile = 0; tile < tiles && visible.chunks() > 0; ++tile) {
-      cost += shape.work_cost;
-      int parts = 0;
-      for (int32_t chunk = visible.chunk_begin; chunk < visible.chunk_end; ++parts) {
-        for (; block + 1 < used && share_end(block) <= cost; ++block) {
-          plan.begin.push_back(static_cast<int32_t>(plan.works.size()));
-        }
-        const int64_t left = visible.chunk_end - chunk;
-        const int64_t room = block + 1 < used ? share_end(block) - cost : left;
-        const int32_t end = chunk + static_cast<int32_t>(std::min(room, left));
-        plan.works.push_back({.sequence = s,
-                              .tile = tile,
-                              .token_begin = visible.token_begin,
-                              .token_end = visible.token_end,
-                              .chunk_begin = chunk,
-                              .chunk_end = end});
-        cost += end - chunk;
-        chunk = end;
-      }
-      JoinParts(plan, parts);
-    }
+  // A block with one work ends it once; cut end to end, most blocks would have the rest of one item
+  // and the start of another. That is worth a slightly larger share.
+  const int64_t whole = LeastWhole(shape, totals);
+  if (whole > 0 && whole <= totals.cost / totals.blocks + 1 + shape.work_cost / 2) {
+    PlanWhole(shape, whole, plan);
+  } else {
+    PlanEndToEnd(shape, totals, plan);
   }
   plan.begin.resize(shape.blocks + 1, static_cast<int32_t>(plan.works.size()));
   return plan;

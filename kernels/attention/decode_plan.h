@@ -52,9 +52,10 @@ struct DecodePlan {
   std::vector<int32_t> Words() const;
 };
 
-// Cuts the chunks of all items, laid end to end with work_cost before each item, into shares of
-// equal cost, one a block: at most two works of a block are parts of a split item, and the costs of
-// blocks differ by one chunk and one work_cost whatever the lengths.
+// Gives each block one part of one item where that is nearly even; else cuts the chunks of all
+// items, laid end to end with work_cost before each item, into shares of equal cost. At most two
+// works of a block are parts of a split item, and no block costs more than an even share, two
+// chunks and one and a half work_cost, whatever the lengths.
 DecodePlan PlanDecode(const DecodePlanShape& shape);
 
 // Bytes of the largest plan of `sequences` sequences.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 
 #include "kernels/cuda/checksum.cuh"
@@ -11,9 +12,12 @@ namespace baton::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-// Groups of a block: neighbours in the payload's order, so that whole words of the scale plane
-// belong to one block.
-constexpr int kTileGroups = 64;
+// Groups of a block: neighbours in the payload's order, 64, 128 or 256 of them, so that whole words
+// of the scale plane belong to one block.
+constexpr int kMinTile = 64;
+constexpr int kMaxTile = kThreads;
+constexpr uint32_t kTileBytes = 32768;  // of codes, about
+constexpr int kUnroll = 4;              // 16-byte loads in flight of a thread that copies
 
 // K or V of the first layer; later layers are a stride away.
 struct SectionArgs {
@@ -31,6 +35,7 @@ struct SlabArgs {
   const int32_t* pages;
   uint32_t t0, tokens;
   uint32_t groups;  // of a section
+  uint32_t tile;    // groups of a block
   std::byte* payload;
   unsigned long long* checksum;
   int lanes;                                                 // of a group: head_dim / 16
@@ -38,23 +43,28 @@ struct SlabArgs {
   SectionArgs section[2];                                    // K, V
 };
 
-// Where a group lies in its page.
+// Where a group lies in the pool.
 struct PageGroup {
-  std::byte* page;
-  uint64_t index;  // (head, token in page), counted from head h0
+  uint64_t codes;
+  uint64_t scale;
 };
-__device__ __forceinline__ PageGroup Locate(const SlabArgs& args, uint32_t group) {
+__device__ __forceinline__ PageGroup Locate(const SlabArgs& args, const SectionArgs& section,
+                                            uint32_t layer, uint32_t group) {
   const uint32_t head = group / args.tokens;
   const uint32_t token = args.t0 + (group - head * args.tokens);
   const int32_t page = __ldg(args.pages + (token >> args.page_shift));
   const uint32_t in_page = token & ((1u << args.page_shift) - 1);
-  return {args.pool + static_cast<uint64_t>(page) * args.page_bytes,
-          (static_cast<uint64_t>(head) << args.page_shift) + in_page};
+  const uint64_t index = (static_cast<uint64_t>(head) << args.page_shift) + in_page;
+  const uint64_t start = static_cast<uint64_t>(page) * args.page_bytes;
+  return {
+      start + section.page_codes + layer * args.page_layer_codes + index * section.page_code_bytes,
+      start + section.page_scales + layer * args.page_layer_scales +
+          index * section.page_scale_bytes};
 }
 
 template <int kWords>
 __device__ __forceinline__ void LoadWords(const std::byte* from, uint32_t (&words)[kWords]) {
-  static_assert(kWords == 2 || kWords == 4 || kWords == 8);
+  static_assert(kWords == 2 || kWords % 4 == 0);
   if constexpr (kWords == 2) {
     const uint2 v = *reinterpret_cast<const uint2*>(from);
     words[0] = v.x, words[1] = v.y;
@@ -104,29 +114,13 @@ __device__ __forceinline__ void AddChecksum(uint64_t sum, unsigned long long* to
   atomicAdd(total, static_cast<unsigned long long>(sum));
 }
 
-// Scale data of the tile between pages and shared memory, one group a thread.
-template <bool kToPage>
-__device__ __forceinline__ void MovePageScales(const SlabArgs& args, const SectionArgs& section,
-                                               uint64_t layer_scales, uint32_t first,
-                                               uint32_t count, uint32_t* scales) {
-  const uint32_t i = threadIdx.x;
-  if (i >= count || section.page_scale_bytes == 0) return;
-  const PageGroup at = Locate(args, first + i);
-  std::byte* scale =
-      at.page + section.page_scales + layer_scales + at.index * section.page_scale_bytes;
-  if (section.page_scale_bytes == 2) {
-    if constexpr (kToPage) {
-      *reinterpret_cast<uint16_t*>(scale) = static_cast<uint16_t>(scales[i]);
-    } else {
-      scales[i] = *reinterpret_cast<const uint16_t*>(scale);
-    }
-  } else {
-    if constexpr (kToPage) {
-      *reinterpret_cast<uint32_t*>(scale) = scales[i];
-    } else {
-      scales[i] = *reinterpret_cast<const uint32_t*>(scale);
-    }
-  }
+__device__ __forceinline__ uint32_t LoadScale(const std::byte* at, uint32_t bytes) {
+  if (bytes == 2) return *reinterpret_cast<const uint16_t*>(at);
+  return bytes == 4 ? *reinterpret_cast<const uint32_t*>(at) : 0u;
+}
+__device__ __forceinline__ void StoreScale(std::byte* at, uint32_t bytes, uint32_t scale) {
+  if (bytes == 2) *reinterpret_cast<uint16_t*>(at) = static_cast<uint16_t>(scale);
+  if (bytes == 4) *reinterpret_cast<uint32_t*>(at) = scale;
 }
 
 // Scale data of the tile between payload and shared memory, one 64-bit word a thread, with the zero
@@ -162,49 +156,79 @@ __device__ __forceinline__ uint64_t MoveSlabScales(const SlabArgs& args, const S
   return ChecksumTerm(word, begin / 8 + i);
 }
 
-// Codes of the tile from `Source` to the other side, one group's 16 values a lane. Scale data of
-// the source are in `from`, those of the target are left in `to`.
+// What a block works on.
+struct Tile {
+  uint32_t first;         // group
+  uint32_t count;         // of groups
+  uint64_t codes;         // payload offset of the first group's codes
+  const uint64_t* place;  // shared: where each group's codes lie in the pool
+};
+
+// Codes of a tile where both sides have one format: 16 bytes a time. Returns their checksum.
+template <bool kPack>
+__device__ __forceinline__ uint64_t CopyCodes(const SlabArgs& args, const SectionArgs& section,
+                                              const Tile& tile) {
+  const uint32_t shift = __ffs(static_cast<int>(section.page_code_bytes / 16)) - 1;
+  const uint32_t total = tile.count << shift;
+  uint64_t sum = 0;
+  for (uint32_t base = threadIdx.x; base < total; base += kUnroll * kThreads) {
+    uint32_t words[kUnroll][4];
+#pragma unroll
+    for (int k = 0; k < kUnroll; ++k) {
+      const uint32_t i = base + k * kThreads;
+      if (i >= total) continue;
+      const std::byte* from =
+          kPack ? args.pool + tile.place[i >> shift] + 16 * (i & ((1u << shift) - 1))
+                : args.payload + tile.codes + 16 * uint64_t{i};
+      LoadWords(from, words[k]);
+    }
+#pragma unroll
+    for (int k = 0; k < kUnroll; ++k) {
+      const uint32_t i = base + k * kThreads;
+      if (i >= total) continue;
+      const uint64_t offset = tile.codes + 16 * uint64_t{i};
+      std::byte* to = kPack ? args.payload + offset
+                            : args.pool + tile.place[i >> shift] + 16 * (i & ((1u << shift) - 1));
+      StoreWords(to, words[k]);
+      sum += Checksum(words[k], offset);
+    }
+  }
+  return sum;
+}
+
+// Codes of a tile from one format to another, 16 values of a group a lane. Scale data of the source
+// are in `from`, those of the target are left in `to`. Returns the checksum of the payload's codes.
 template <bool kPack, typename From, typename To>
-__device__ __forceinline__ uint64_t MoveCodes(const SlabArgs& args, const SectionArgs& section,
-                                              uint64_t layer_codes, uint64_t slab_codes,
-                                              uint32_t first, uint32_t count, const uint32_t* from,
-                                              uint32_t* to) {
-  constexpr bool kSame = From::kFormat == To::kFormat;
+__device__ __forceinline__ uint64_t ConvertCodes(const SlabArgs& args, const SectionArgs& section,
+                                                 const Tile& tile, const uint32_t* from,
+                                                 uint32_t* to) {
   uint64_t sum = 0;
   const uint32_t lane = threadIdx.x % args.lanes;
   const uint32_t step = kThreads / args.lanes;
-  for (uint32_t base = 0; base < count; base += step) {  // the same for all threads: shuffles
+  for (uint32_t base = 0; base < tile.count; base += step) {  // the same for all: shuffles
     const uint32_t i = base + threadIdx.x / args.lanes;
-    const bool valid = i < count;
-    const uint32_t group = first + (valid ? i : 0);
-    const PageGroup at = Locate(args, group);
-    std::byte* const page =
-        at.page + section.page_codes + layer_codes + at.index * section.page_code_bytes;
-    const uint64_t offset = slab_codes + uint64_t{group} * section.slab_code_bytes;
+    const bool valid = i < tile.count;
+    const uint32_t group = valid ? i : 0;
+    const uint64_t offset = tile.codes + uint64_t{group} * section.slab_code_bytes;
+    std::byte* const page = args.pool + tile.place[group];
     const std::byte* source = kPack ? page : args.payload + offset;
     std::byte* target = kPack ? args.payload + offset : page;
     uint32_t in[From::kLaneWords];
     LoadWords(source + lane * sizeof(in), in);
-    if constexpr (kSame) {
-      if (!valid) continue;
-      StoreWords(target + lane * sizeof(in), in);
-      sum += Checksum(in, offset + lane * sizeof(in));
+    float x[kKvLaneValues];
+    From::Decode(in, from[group], x);
+    KvExtremes extremes{};
+    if constexpr (To::kScaleBytes > 0) extremes = ReduceExtremes(x, args.lanes);
+    const uint32_t scale = To::Scale(extremes);
+    uint32_t out[To::kLaneWords];
+    To::Encode(x, extremes, scale, out);
+    if (!valid) continue;
+    StoreWords(target + lane * sizeof(out), out);
+    if (lane == 0) to[i] = scale;
+    if constexpr (kPack) {
+      sum += Checksum(out, offset + lane * sizeof(out));
     } else {
-      float x[kKvLaneValues];
-      From::Decode(in, from[valid ? i : 0], x);
-      KvExtremes extremes{};
-      if constexpr (To::kScaleBytes > 0) extremes = ReduceExtremes(x, args.lanes);
-      const uint32_t scale = To::Scale(extremes);
-      uint32_t out[To::kLaneWords];
-      To::Encode(x, extremes, scale, out);
-      if (!valid) continue;
-      StoreWords(target + lane * sizeof(out), out);
-      if (lane == 0) to[i] = scale;
-      if constexpr (kPack) {
-        sum += Checksum(out, offset + lane * sizeof(out));
-      } else {
-        sum += Checksum(in, offset + lane * sizeof(in));
-      }
+      sum += Checksum(in, offset + lane * sizeof(in));
     }
   }
   return sum;
@@ -212,48 +236,56 @@ __device__ __forceinline__ uint64_t MoveCodes(const SlabArgs& args, const Sectio
 
 template <bool kPack>
 __global__ void __launch_bounds__(kThreads) SlabCopyKernel(const __grid_constant__ SlabArgs args) {
-  __shared__ uint32_t scales[2][kTileGroups];  // of the source, of the target
-  WaitForPredecessor();
-  AllowSuccessor();
+  __shared__ uint64_t place[kMaxTile];
+  __shared__ uint32_t scales[2][kMaxTile];  // of the source, of the target
   const uint32_t layer = blockIdx.y / 2;
   const SectionArgs& section = args.section[blockIdx.y % 2];
-  const uint32_t first = blockIdx.x * kTileGroups;
-  const uint32_t count = min(static_cast<uint32_t>(kTileGroups), args.groups - first);
-  const uint64_t layer_codes = layer * args.page_layer_codes;
-  const uint64_t layer_scales = layer * args.page_layer_scales;
-  const uint64_t slab_codes = layer * args.slab_layer + section.slab_codes;
-  const uint64_t slab_scales = layer * args.slab_layer + section.slab_scales;
+  const uint32_t first = blockIdx.x * args.tile;
+  const uint64_t slab_start = layer * args.slab_layer;
+  const Tile tile{
+      .first = first,
+      .count = min(args.tile, args.groups - first),
+      .codes = slab_start + section.slab_codes + uint64_t{first} * section.slab_code_bytes,
+      .place = place};
+  const uint64_t slab_scales = slab_start + section.slab_scales;
+  WaitForPredecessor();
+  AllowSuccessor();
+
+  const uint32_t i = threadIdx.x;
+  uint64_t sum = 0;
+  std::byte* page_scale = nullptr;
+  if (i < tile.count) {
+    const PageGroup group = Locate(args, section, layer, first + i);
+    place[i] = group.codes;
+    page_scale = args.pool + group.scale;
+    if constexpr (kPack) scales[0][i] = LoadScale(page_scale, section.page_scale_bytes);
+  }
+  if constexpr (!kPack) {
+    sum += MoveSlabScales<false>(args, section, slab_scales, first, tile.count, scales[0]);
+  }
+  __syncthreads();
   const bool same = section.page_format == section.slab_format;
   uint32_t* const to = same ? scales[0] : scales[1];
-  uint64_t sum = 0;
-  if constexpr (kPack) {
-    MovePageScales<false>(args, section, layer_scales, first, count, scales[0]);
+  if (same) {
+    sum += CopyCodes<kPack>(args, section, tile);
   } else {
-    sum += MoveSlabScales<false>(args, section, slab_scales, first, count, scales[0]);
-  }
-  if (!same) __syncthreads();
-  const KvFormat source = kPack ? section.page_format : section.slab_format;
-  const KvFormat target = kPack ? section.slab_format : section.page_format;
-  WithKvCodec(source, [&](auto from) {
-    using From = decltype(from);
-    if (same) {
-      sum += MoveCodes<kPack, From, From>(args, section, layer_codes, slab_codes, first, count,
-                                          scales[0], to);
-      return;
-    }
-    WithKvCodec(target, [&](auto other) {
-      using To = decltype(other);
-      if constexpr (From::kFormat != To::kFormat) {
-        sum += MoveCodes<kPack, From, To>(args, section, layer_codes, slab_codes, first, count,
-                                          scales[0], to);
-      }
+    const KvFormat source = kPack ? section.page_format : section.slab_format;
+    const KvFormat target = kPack ? section.slab_format : section.page_format;
+    WithKvCodec(source, [&](auto from) {
+      WithKvCodec(target, [&](auto other) {
+        using From = decltype(from);
+        using To = decltype(other);
+        if constexpr (From::kFormat != To::kFormat) {
+          sum += ConvertCodes<kPack, From, To>(args, section, tile, scales[0], to);
+        }
+      });
     });
-  });
-  __syncthreads();
+    __syncthreads();
+  }
   if constexpr (kPack) {
-    sum += MoveSlabScales<true>(args, section, slab_scales, first, count, to);
-  } else {
-    MovePageScales<true>(args, section, layer_scales, first, count, to);
+    sum += MoveSlabScales<true>(args, section, slab_scales, first, tile.count, to);
+  } else if (i < tile.count) {
+    StoreScale(page_scale, section.page_scale_bytes, to[i]);
   }
   AddChecksum(sum, args.checksum);
 }
@@ -293,6 +325,11 @@ SlabArgs ArgsOf(const SlabCopyParams& params) {
         .slab_codes = slab.CodeSection(0, tensor),
         .slab_scales = slab.ScaleSection(0, tensor)};
   }
+  uint32_t largest = 1;
+  for (const SectionArgs& section : args.section) {
+    largest = std::max({largest, section.page_code_bytes, section.slab_code_bytes});
+  }
+  args.tile = std::clamp<uint32_t>(std::bit_floor(kTileBytes / largest), kMinTile, kMaxTile);
   return args;
 }
 
@@ -300,7 +337,7 @@ template <bool kPack>
 cudaError_t LaunchSlabCopy(const SlabCopyParams& params) {
   if (SlabCopyProblem(params) != nullptr) return cudaErrorInvalidValue;
   const SlabArgs args = ArgsOf(params);
-  const dim3 grid((args.groups + kTileGroups - 1) / kTileGroups, 2 * params.layout.layers());
+  const dim3 grid((args.groups + args.tile - 1) / args.tile, 2 * params.layout.layers());
   return Launch(SlabCopyKernel<kPack>, {.grid = grid, .block = dim3(kThreads)}, params.stream,
                 args);
 }

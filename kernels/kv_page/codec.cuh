@@ -56,6 +56,25 @@ __device__ __forceinline__ uint32_t RoundKvScale(float exact, bool positive) {
   return s == 0 && positive ? 1u : s;
 }
 
+// Division by a scale, correctly rounded: s has at most 11 significant bits, so no quotient that is
+// not a midpoint comes within 2^-36 of one, and one correction of x · RN(1/s) leaves an error far
+// below that before its own rounding. Quotients that underflow may err; every format rounds them to
+// zero. Undefined for s = 0.
+struct KvDivisor {
+  float s;
+  float reciprocal;
+
+  static __device__ __forceinline__ KvDivisor By(float s) { return {s, __frcp_rn(s)}; }
+  __device__ __forceinline__ float Divide(float x) const {
+    const float q = __fmul_rn(x, reciprocal);
+    return __fmaf_rn(__fmaf_rn(-q, s, x), reciprocal, q);
+  }
+};
+// rint(clamp(y)) in the low bits; two's complement.
+__device__ __forceinline__ uint32_t KvRound(float y, float low, float high) {
+  return __float_as_uint(__fadd_rn(fminf(fmaxf(y, low), high), 12582912.0f /* 1.5 · 2^23 */));
+}
+
 // {s, m} of value = s · x + m.
 struct KvAffine {
   float s;
@@ -162,19 +181,24 @@ struct KvCodecE4m3 : KvCodecTraits<KvFormat::kFp8E4m3, 8> {
                                 uint32_t scale, uint32_t (&words)[kLaneWords]) {
     const float s = FloatFromFp16(static_cast<uint16_t>(scale));
     const bool zero = !group.finite() || s == 0.0f;
+    const KvDivisor divisor = KvDivisor::By(s);
+    const auto quotient = [&](float v) { return copysignf(divisor.Divide(v), v); };
 #pragma unroll
     for (int i = 0; i < kLaneWords; ++i) {
-      words[i] = zero ? 0u
-                      : E4m3x4FromFloat(__fdiv_rn(x[4 * i], s), __fdiv_rn(x[4 * i + 1], s),
-                                        __fdiv_rn(x[4 * i + 2], s), __fdiv_rn(x[4 * i + 3], s));
+      const uint32_t word = E4m3x4FromFloat(quotient(x[4 * i]), quotient(x[4 * i + 1]),
+                                            quotient(x[4 * i + 2]), quotient(x[4 * i + 3]));
+      words[i] = zero ? 0u : word;
     }
   }
   static __device__ void Decode(const uint32_t (&words)[kLaneWords], uint32_t scale,
                                 float (&x)[kKvLaneValues]) {
     const float s = FloatFromFp16(static_cast<uint16_t>(scale));
 #pragma unroll
-    for (int i = 0; i < kKvLaneValues; ++i) {
-      x[i] = __fmul_rn(s, FloatFromE4m3(static_cast<uint8_t>(words[i / 4] >> (8 * (i % 4)))));
+    for (int i = 0; i < kKvLaneValues; i += 2) {
+      const uint32_t codes = words[i / 4] >> (8 * (i % 4));
+      const float2 pair = Fp16::ToFloat2(KvFp16x2FromE4m3x2(codes & 0xFFFFu));
+      x[i] = __fmul_rn(s, pair.x);
+      x[i + 1] = __fmul_rn(s, pair.y);
     }
   }
   static __device__ __forceinline__ KvAffine ReadScale(const void* scale) {
@@ -237,14 +261,15 @@ struct KvCodecInt8 : KvCodecTraits<KvFormat::kInt8, 8> {
                                 uint32_t scale, uint32_t (&words)[kLaneWords]) {
     const float s = FloatFromFp16(static_cast<uint16_t>(scale));
     const bool zero = !group.finite() || s == 0.0f;
+    const KvDivisor divisor = KvDivisor::By(s);
 #pragma unroll
     for (int i = 0; i < kLaneWords; ++i) {
-      words[i] = 0;
+      uint32_t q[4];
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const float q = fminf(fmaxf(rintf(__fdiv_rn(x[4 * i + j], s)), -127.0f), 127.0f);
-        words[i] |= zero ? 0u : (static_cast<uint32_t>(__float2int_rn(q)) & 0xFFu) << (8 * j);
-      }
+      for (int j = 0; j < 4; ++j) q[j] = KvRound(divisor.Divide(x[4 * i + j]), -127.0f, 127.0f);
+      const uint32_t low = KvBytePermute(q[0], q[1], 0x0040);
+      const uint32_t high = KvBytePermute(q[2], q[3], 0x0040);
+      words[i] = zero ? 0u : KvBytePermute(low, high, 0x5410);
     }
   }
   static __device__ void Decode(const uint32_t (&words)[kLaneWords], uint32_t scale,
@@ -287,15 +312,16 @@ struct KvCodecInt4 : KvCodecTraits<KvFormat::kInt4, 4> {
     const float s = FloatFromFp16(static_cast<uint16_t>(scale));
     const float m = FloatFromFp16(static_cast<uint16_t>(scale >> 16));
     const bool zero = !group.finite() || s == 0.0f;
+    const KvDivisor divisor = KvDivisor::By(s);
 #pragma unroll
     for (int i = 0; i < kLaneWords; ++i) {
-      words[i] = 0;
+      uint32_t word = 0;
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
-        const float y = __fdiv_rn(__fsub_rn(x[8 * i + j], m), s);
-        const float q = fminf(fmaxf(rintf(y), 0.0f), 15.0f);
-        words[i] |= zero ? 0u : static_cast<uint32_t>(__float2int_rn(q)) << (4 * j);
+        const float y = divisor.Divide(__fsub_rn(x[8 * i + j], m));
+        word |= (KvRound(y, 0.0f, 15.0f) & 15u) << (4 * j);
       }
+      words[i] = zero ? 0u : word;
     }
   }
   static __device__ void Decode(const uint32_t (&words)[kLaneWords], uint32_t scale,

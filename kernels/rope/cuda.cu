@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/kv_page/codec.cuh"
@@ -37,11 +35,13 @@ struct RopeArgs {
   const int32_t* sequences;
   const int32_t* page_table;
   int64_t page_table_stride;
-  int lanes;   // of a head: head_dim / 16
-  int slices;  // warps that share a row
+  int lanes;              // of a head: head_dim / 16
+  int q_units, kv_units;  // warps for the heads of Q, of K or V
+  int units;              // of a row
 };
 
-// Sixteen values of a head: chunks of 8 dimensions, chosen so that a lane holds whole pairs.
+// Sixteen values of a head, the work of a lane: chunks of 8 dimensions, chosen so that a lane holds
+// whole pairs.
 struct LaneChunks {
   int first, second;
   bool rotates;
@@ -120,70 +120,71 @@ __device__ __forceinline__ void WriteGroup(const float (&x)[kKvLaneValues],
   if constexpr (Codec::kScaleBytes == 4) *reinterpret_cast<uint32_t*>(at) = scale;
 }
 
-// A warp takes a slice of one row: units of 32 / lanes heads, first those of Q, then K, then V.
+// Q heads of a unit, in place.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__device__ __forceinline__ void RotateQuery(uint16_t* head, const LaneChunks& chunks,
+                                            const float (&cos)[8], const float (&sin)[8]) {
+  float x[kKvLaneValues];
+  LoadChunks<T>(head, chunks, x);
+  Rotate(x, cos, sin);
+  float halves[2][8];
+#pragma unroll
+  for (int i = 0; i < kKvLaneValues; ++i) halves[i / 8][i % 8] = x[i];
+  *reinterpret_cast<uint4*>(head + 8 * chunks.first) = Pack8<T>(halves[0]);
+  *reinterpret_cast<uint4*>(head + 8 * chunks.second) = Pack8<T>(halves[1]);
+}
+
+// A warp takes one unit of one row: 32 / lanes heads of Q, of K or of V.
+template <typename T>
+__global__ void __launch_bounds__(kThreads, 4)
     RopeKvWriteKernel(const __grid_constant__ RopeArgs args) {
   WaitForPredecessor();
   AllowSuccessor();
   const int64_t warp = blockIdx.x * int64_t{kWarps} + threadIdx.x / 32;
-  const int64_t row = warp / args.slices;
+  const int64_t row = warp / args.units;
   if (row >= args.rows) return;
+  const int unit = static_cast<int>(warp - row * args.units);
   const int lane = static_cast<int>(threadIdx.x % 32) % args.lanes;
+  const int in_unit = static_cast<int>(threadIdx.x % 32) / args.lanes;
   const int head_dim = 16 * args.lanes;
   const int heads_per_unit = 32 / args.lanes;
-  const int in_unit = static_cast<int>(threadIdx.x % 32) / args.lanes;
-  const int q_units = (args.q_heads + heads_per_unit - 1) / heads_per_unit;
-  const int kv_units = (args.kv.kv_heads + heads_per_unit - 1) / heads_per_unit;
-  const LaneChunks rotary = ChunksOf(lane, args.lanes, args.pairs);
-  const LaneChunks plain = ChunksOf(lane, args.lanes, 0);
+  const bool value = unit >= args.q_units + args.kv_units;
+  const LaneChunks chunks = ChunksOf(lane, args.lanes, value ? 0 : args.pairs);
   float cos[8] = {};
   float sin[8] = {};
-  if (rotary.rotates) {
+  if (chunks.rotates) {
     LoadAngles(args.cos + row * args.pairs + 8 * lane, cos);
     LoadAngles(args.sin + row * args.pairs + 8 * lane, sin);
   }
-  std::byte* page = nullptr;
-  int token = 0;
-  if (const int sequence = args.sequences[row]; sequence >= 0) {
-    const int position = args.positions[row];
-    token = position & (args.kv.page_tokens() - 1);
-    page =
-        args.kv.pool + args.kv.page_bytes *
-                           static_cast<uint64_t>(args.page_table[sequence * args.page_table_stride +
-                                                                 (position >> args.kv.page_shift)]);
+  if (unit < args.q_units) {
+    const int head = unit * heads_per_unit + in_unit;
+    if (head >= args.q_heads || !chunks.rotates) return;
+    RotateQuery<T>(args.q + row * args.q_stride + head * head_dim, chunks, cos, sin);
+    return;
   }
-  for (int unit = static_cast<int>(warp % args.slices); unit < q_units + 2 * kv_units;
-       unit += args.slices) {
-    float x[kKvLaneValues] = {};
-    if (unit < q_units) {
-      const int head = unit * heads_per_unit + in_unit;
-      if (head >= args.q_heads || !rotary.rotates) continue;  // no shuffles on this path
-      uint16_t* at = args.q + row * args.q_stride + head * head_dim;
-      LoadChunks<T>(at, rotary, x);
-      Rotate(x, cos, sin);
-      float halves[2][8];
-#pragma unroll
-      for (int i = 0; i < kKvLaneValues; ++i) halves[i / 8][i % 8] = x[i];
-      *reinterpret_cast<uint4*>(at + 8 * rotary.first) = Pack8<T>(halves[0]);
-      *reinterpret_cast<uint4*>(at + 8 * rotary.second) = Pack8<T>(halves[1]);
-      continue;
-    }
-    const bool key = unit < q_units + kv_units;
-    const int head = (unit - q_units - (key ? 0 : kv_units)) * heads_per_unit + in_unit;
-    const bool valid = head < args.kv.kv_heads;
-    const LaneChunks& chunks = key ? rotary : plain;
-    const uint16_t* at =
-        (key ? args.k + row * args.k_stride : args.v + row * args.v_stride) + head * head_dim;
-    if (valid) LoadChunks<T>(at, chunks, x);
-    if (key && rotary.rotates) Rotate(x, cos, sin);
-    const KvPlaneView& plane = args.kv.plane[key ? 0 : 1];
-    const uint64_t group = (static_cast<uint64_t>(head) << args.kv.page_shift) + token;
-    WithKvCodec(plane.format, [&](auto codec) {
-      WriteGroup<decltype(codec)>(x, chunks, lane, args.lanes, plane, valid ? page : nullptr,
-                                  group);
-    });
+  const int sequence = args.sequences[row];
+  if (sequence < 0) return;
+  const int position = args.positions[row];
+  const int head = (unit - args.q_units - (value ? args.kv_units : 0)) * heads_per_unit + in_unit;
+  const bool valid = head < args.kv.kv_heads;
+  float x[kKvLaneValues] = {};
+  if (valid) {
+    const uint16_t* from = value ? args.v + row * args.v_stride : args.k + row * args.k_stride;
+    LoadChunks<T>(from + head * head_dim, chunks, x);
   }
+  if (chunks.rotates) Rotate(x, cos, sin);
+  std::byte* page = nullptr;  // lanes without a head take part in reductions, and write nothing
+  if (valid) {
+    const int32_t number =
+        args.page_table[sequence * args.page_table_stride + (position >> args.kv.page_shift)];
+    page = args.kv.pool + args.kv.page_bytes * static_cast<uint64_t>(number);
+  }
+  const KvPlaneView& plane = args.kv.plane[value ? 1 : 0];
+  const uint64_t group = (static_cast<uint64_t>(head) << args.kv.page_shift) +
+                         (position & (args.kv.page_tokens() - 1));
+  WithKvCodec(plane.format, [&](auto codec) {
+    WriteGroup<decltype(codec)>(x, chunks, lane, args.lanes, plane, page, group);
+  });
 }
 
 bool Aligned(const void* pointer, int64_t stride) {
@@ -240,12 +241,11 @@ cudaError_t RopeKvWrite(const RopeKvWriteParams& params) {
                 .page_table = params.page_table,
                 .page_table_stride = params.page_table_stride,
                 .lanes = params.kv.layout.geometry().head_dim / 16};
-  // Few rows: a warp a unit, for latency; many: angles are loaded once for several units.
   const int heads_per_unit = 32 / args.lanes;
-  const int units = (params.q_heads + heads_per_unit - 1) / heads_per_unit +
-                    2 * ((args.kv.kv_heads + heads_per_unit - 1) / heads_per_unit);
-  args.slices = params.rows >= 1024 ? std::max(1, units / 4) : units;
-  const int64_t warps = int64_t{params.rows} * args.slices;
+  args.q_units = (params.q_heads + heads_per_unit - 1) / heads_per_unit;
+  args.kv_units = (args.kv.kv_heads + heads_per_unit - 1) / heads_per_unit;
+  args.units = args.q_units + 2 * args.kv_units;
+  const int64_t warps = int64_t{params.rows} * args.units;
   const LaunchShape shape{.grid = dim3(static_cast<unsigned>((warps + kWarps - 1) / kWarps)),
                           .block = dim3(kThreads)};
   return params.type == ActivationType::kFp16
