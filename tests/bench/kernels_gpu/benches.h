@@ -18,6 +18,8 @@ void BenchAttentionDecode(GpuBench& bench);
 void BenchKvPack(GpuBench& bench);
 void BenchGemmF16(GpuBench& bench);
 void BenchGemmFp8(GpuBench& bench);
+void BenchGemmW4A16(GpuBench& bench);
+void BenchGemmFp8Small(GpuBench& bench);
 void BenchAttentionPrefill(GpuBench& bench);
 
 inline constexpr NamedBench kBenches[] = {
@@ -28,6 +30,8 @@ inline constexpr NamedBench kBenches[] = {
     {"kv_pack", BenchKvPack},
     {"gemm_f16", BenchGemmF16},
     {"gemm_fp8", BenchGemmFp8},
+    {"gemm_w4a16", BenchGemmW4A16},
+    {"gemm_fp8_small", BenchGemmFp8Small},
     {"attention_prefill", BenchAttentionPrefill},
 };
 

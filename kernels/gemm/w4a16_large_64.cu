@@ -1,0 +1,13 @@
+// Instantiations for up to 64 tokens a block.
+#include "kernels/gemm/w4a16_large.cuh"
+
+namespace baton::kernels::cuda {
+
+extern constexpr LargeLaunchers kLarge64x1x1x2 =
+    LargeLaunchersOf<LargeVariant{.tokens = 64, .groups = 1, .parts = 2}>();
+extern constexpr LargeLaunchers kLarge64x2x1x1 =
+    LargeLaunchersOf<LargeVariant{.tokens = 64, .groups = 2}>();
+extern constexpr LargeLaunchers kLarge64x2x2x1 =
+    LargeLaunchersOf<LargeVariant{.tokens = 64, .groups = 2, .blocks = 2}>();
+
+}  // namespace baton::kernels::cuda
