@@ -31,7 +31,6 @@ const FormatLine* FindLine(KvFormats formats) {
 constexpr size_t kSharedBytesPerSm = 228 * 1024;
 constexpr size_t kReservedBytes = 1024;  // of each resident block, by the system
 constexpr int kMaxStages = 4;            // 16 warps hide latency; deeper rings gained nothing
-constexpr int kMinChunksPerWarp = 2;
 
 }  // namespace
 
@@ -75,7 +74,7 @@ DecodePlanShape DecodeShape(const DecodeConfig& config, const DecodeProblem& pro
           .tiles = DecodeTiles(problem.q_heads, problem.kv_heads),
           .chunk_tokens = config.chunk_tokens,
           .blocks = problem.sm_count * config.blocks_per_sm,
-          .min_chunks = kMinChunksPerWarp * config.warps,
+          .min_chunks = config.warps,
           .work_cost = config.work_cost};
 }
 

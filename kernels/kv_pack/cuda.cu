@@ -17,7 +17,8 @@ constexpr int kThreads = 256;
 constexpr int kMinTile = 64;
 constexpr int kMaxTile = kThreads;
 constexpr uint32_t kTileBytes = 32768;  // of codes, about
-constexpr int kUnroll = 4;              // 16-byte loads in flight of a thread that copies
+constexpr uint32_t kEnoughBlocks = 512;
+constexpr int kUnroll = 4;  // 16-byte loads in flight of a thread that copies
 
 // K or V of the first layer; later layers are a stride away.
 struct SectionArgs {
@@ -330,6 +331,8 @@ SlabArgs ArgsOf(const SlabCopyParams& params) {
     largest = std::max({largest, section.page_code_bytes, section.slab_code_bytes});
   }
   args.tile = std::clamp<uint32_t>(std::bit_floor(kTileBytes / largest), kMinTile, kMaxTile);
+  const uint64_t groups = uint64_t{2} * slab.layers() * args.groups;
+  while (args.tile > kMinTile && groups / args.tile < kEnoughBlocks) args.tile /= 2;
   return args;
 }
 

@@ -19,33 +19,40 @@ namespace baton::kernels::cuda {
 
 inline constexpr int kKvLaneValues = 16;
 
-// Extremes of a group; infinite as soon as one value is not finite.
+// Extremes of a group; NaN as soon as one value is.
 struct KvExtremes {
   float min;
   float max;
 
-  __device__ bool finite() const { return max <= 3.402823466e38f; }
-  __device__ float amax() const { return fmaxf(-min, max); }
+  __device__ __forceinline__ bool finite() const {
+    return min >= -3.402823466e38f && max <= 3.402823466e38f;
+  }
+  __device__ __forceinline__ float amax() const { return fmaxf(-min, max); }
 };
+
+__device__ __forceinline__ float KvMin(float a, float b) {
+  float r;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
+__device__ __forceinline__ float KvMax(float a, float b) {
+  float r;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
 
 // Over `lanes` neighbouring lanes, a power of two; every lane of the warp takes part.
 __device__ __forceinline__ KvExtremes ReduceExtremes(const float (&x)[kKvLaneValues], int lanes) {
   float min = x[0];
   float max = x[0];
-  bool finite = true;
 #pragma unroll
-  for (int i = 0; i < kKvLaneValues; ++i) {
-    min = fminf(min, x[i]);
-    max = fmaxf(max, x[i]);
-    finite &= IsFinite(x[i]);
-  }
-  if (!finite) {
-    min = -__int_as_float(0x7F800000);
-    max = __int_as_float(0x7F800000);
+  for (int i = 1; i < kKvLaneValues; ++i) {
+    min = KvMin(min, x[i]);
+    max = KvMax(max, x[i]);
   }
   for (int offset = lanes / 2; offset > 0; offset /= 2) {
-    min = fminf(min, __shfl_xor_sync(0xFFFFFFFFu, min, offset));
-    max = fmaxf(max, __shfl_xor_sync(0xFFFFFFFFu, max, offset));
+    min = KvMin(min, __shfl_xor_sync(0xFFFFFFFFu, min, offset));
+    max = KvMax(max, __shfl_xor_sync(0xFFFFFFFFu, max, offset));
   }
   return {min, max};
 }

@@ -29,9 +29,9 @@ void ExpectMatches(const DecodeCaseShape& shape, const char* what) {
 
 TEST_F(DecodeTest, EveryFormatHeadDimAndPageSize) {
   int round = 0;
-  for (const KvFormats formats : kAllFormatPairs) {
+  for (const KvFormats formats : Axis(kAllFormatPairs)) {
     for (const int head_dim : {64, 128}) {
-      for (const int page_tokens : {16, 32, 64, 128}) {
+      for (const int page_tokens : Axis({16, 32, 64, 128})) {
         ++round;
         ExpectMatches({.head_dim = head_dim,
                        .page_tokens = page_tokens,
@@ -81,7 +81,7 @@ TEST_F(DecodeTest, LongSequence) {
 }
 
 TEST_F(DecodeTest, SlidingWindow) {
-  for (const int window : {1, 15, 16, 17, 100, 5000}) {
+  for (const int window : Axis({1, 15, 16, 17, 100, 5000})) {
     for (const KvFormat format : {KvFormat::kFp16, KvFormat::kInt8}) {
       ExpectMatches({.formats = {format, format}, .window = window, .lengths = {1, 30, 333, 96}},
                     "window");
@@ -118,7 +118,7 @@ TEST_F(DecodeTest, ManyWorksInOneBlock) {
 // no influence.
 TEST_F(DecodeTest, NanReachesItsHeadOnly) {
   for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {
-    for (const KvFormats formats : kAllFormatPairs) {
+    for (const KvFormats formats : Axis(kAllFormatPairs)) {
       DecodeCase c({.formats = formats, .lengths = {60, 50, 30}});
       const std::vector<float> nan(128, kNan);
       c.cache().Encode(1, tensor, 1, c.CachePosition(1, 40), nan.data());
@@ -129,7 +129,7 @@ TEST_F(DecodeTest, NanReachesItsHeadOnly) {
 }
 
 TEST_F(DecodeTest, UnwrittenTailHasNoInfluence) {
-  for (const KvFormats formats : kAllFormatPairs) {
+  for (const KvFormats formats : Axis(kAllFormatPairs)) {
     DecodeCase c({.page_tokens = 64, .formats = formats, .lengths = {70}});
     const auto before = c.RunCodes();
     for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {

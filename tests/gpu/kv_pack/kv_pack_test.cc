@@ -110,20 +110,21 @@ void ExpectScatterOfTheReference(TestCache& source, const SlabRange& range, KvFo
 }
 
 TEST_F(KvPackTest, PackEqualsReferenceForEveryPairOfFormats) {
-  for (const KvFormats resident : kAllFormatPairs) {
+  for (const KvFormats resident : Axis(kAllFormatPairs)) {
     TestCache cache = FilledCache(64, resident, 32);
     const DeviceCache device(cache);
-    for (const KvFormats wire : kAllFormatPairs) {
-      for (const SlabRange& range : kRanges) ExpectPackOfTheReference(cache, device, range, wire);
+    for (const KvFormats wire : Axis(kAllFormatPairs)) {
+      for (const SlabRange& range : Axis(kRanges))
+        ExpectPackOfTheReference(cache, device, range, wire);
     }
   }
 }
 
 TEST_F(KvPackTest, ScatterEqualsReferenceForEveryPairOfFormats) {
-  for (const KvFormats wire : kAllFormatPairs) {
+  for (const KvFormats wire : Axis(kAllFormatPairs)) {
     TestCache source = FilledCache(64, wire, 16);
-    for (const KvFormats resident : kAllFormatPairs) {
-      for (const SlabRange& range : kRanges) {
+    for (const KvFormats resident : Axis(kAllFormatPairs)) {
+      for (const SlabRange& range : Axis(kRanges)) {
         ExpectScatterOfTheReference(source, range, wire, resident, 64);
       }
     }
@@ -134,7 +135,7 @@ TEST_F(KvPackTest, HeadDimsAndPageSizes) {
   const KvFormats formats[] = {{KvFormat::kFp16, KvFormat::kFp16},
                                {KvFormat::kFp8E4m3, KvFormat::kFp8E4m3},
                                {KvFormat::kInt8, KvFormat::kInt4}};
-  for (const int head_dim : {32, 64, 128, 256}) {
+  for (const int head_dim : Axis({32, 64, 128, 256})) {
     for (const int page_tokens : {16, 128}) {
       for (const KvFormats resident : formats) {
         TestCache cache = FilledCache(head_dim, resident, page_tokens);
@@ -154,7 +155,7 @@ TEST_F(KvPackTest, HostilePayloadOnlyChangesItsGroups) {
   const DeviceCache device(target);
   const SlabRange range{1, 2, 0, 1, 20, 40};
   const DeviceArray<uint64_t> checksum(std::vector<uint64_t>{0});
-  for (const KvFormats wire : kAllFormatPairs) {
+  for (const KvFormats wire : Axis(kAllFormatPairs)) {
     const Payload payload(range, wire, 64);  // 0xEE everywhere
     const DeviceArray<std::byte> device_payload(Bytes(payload.bytes));
     ASSERT_CUDA(Scatter({.kv = device.kv(),

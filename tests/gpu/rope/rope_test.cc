@@ -186,7 +186,7 @@ void ExpectBitsOfTheReference(const WriteShape& shape, std::vector<float>* speci
 
 TEST_F(RopeTest, WritesTheBitsOfTheReference) {
   int round = 0;
-  for (const KvFormats formats : kAllFormatPairs) {
+  for (const KvFormats formats : Axis(kAllFormatPairs)) {
     for (const int head_dim : {64, 128}) {
       for (const int page_tokens : {16, 64}) {
         ++round;
@@ -204,7 +204,7 @@ TEST_F(RopeTest, WritesTheBitsOfTheReference) {
 TEST_F(RopeTest, HeadCountsAndPartialRotation) {
   const std::pair<int, int> heads[] = {{1, 1}, {3, 3}, {32, 8}, {5, 1}, {0, 4}};
   for (const auto& [q_heads, kv_heads] : heads) {
-    for (const int pairs : {0, 8, 32, 64}) {
+    for (const int pairs : Axis({0, 8, 32, 64})) {
       for (const KvFormat format : {KvFormat::kFp16, KvFormat::kInt4}) {
         ExpectBitsOfTheReference({.q_heads = q_heads,
                                   .kv_heads = kv_heads,
@@ -226,7 +226,7 @@ TEST_F(RopeTest, SpecialValues) {
                                 65504.0f,
                                 -60000.0f,
                                 1e-7f};
-  for (const KvFormats formats : kAllFormatPairs) {
+  for (const KvFormats formats : Axis(kAllFormatPairs)) {
     for (const int pairs : {0, 64}) {
       ExpectBitsOfTheReference({.pairs = pairs, .formats = formats}, &special);
       std::vector<float> large = {1e38f, -3e38f, 1e20f};

@@ -1,7 +1,9 @@
 // The skip rule of the GPU tests.
 #pragma once
 
+#include <cstddef>
 #include <initializer_list>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,12 @@ std::vector<T> Axis(std::initializer_list<T> values) {
   std::vector<T> axis(values);
   if (!ReducedGrid() || axis.size() <= 3) return axis;
   return {axis.front(), axis[axis.size() / 2], axis.back()};
+}
+
+template <typename T, size_t kCount>
+std::vector<T> Axis(const T (&values)[kCount]) {
+  if (!ReducedGrid() || kCount <= 3) return {std::begin(values), std::end(values)};
+  return {values[0], values[kCount / 2], values[kCount - 1]};
 }
 
 // Base of every test that launches.
