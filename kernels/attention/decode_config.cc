@@ -30,7 +30,9 @@ const FormatLine* FindLine(KvFormats formats) {
 
 constexpr size_t kSharedBytesPerSm = 228 * 1024;
 constexpr size_t kReservedBytes = 1024;  // of each resident block, by the system
-constexpr int kMaxStages = 4;            // 16 warps hide latency; deeper rings gained nothing
+constexpr int64_t kLongTokens = 8192;
+constexpr int kWarpsPerSm = 16;  // of 128 registers a thread
+constexpr int kMaxStages = 4;    // 16 warps hide latency; deeper rings gained nothing
 
 }  // namespace
 
@@ -48,12 +50,14 @@ size_t DecodeSharedBytes(const DecodeConfig& config, const DecodeProblem& proble
 }
 
 DecodeConfig ChooseDecode(const DecodeProblem& problem) {
-  // 16 warps an SM. Small blocks begin and end works at less cost and in each other's shadow;
-  // larger ones leave fewer parts to merge where a few long sequences fill the GPU.
+  // 16 warps an SM: in four blocks where each has an item or more (each ends its works in the
+  // shadow of the others), in one where items are split in many parts (fewer to merge), in two
+  // where a short sequence leaves most SMs idle.
   const int items =
       problem.sequences * problem.kv_heads * DecodeTiles(problem.q_heads, problem.kv_heads);
-  const bool many = items >= 2 * problem.sm_count;
-  DecodeConfig config{.warps = many ? 4 : 8, .blocks_per_sm = many ? 4 : 2};
+  const bool short_batch = items < problem.sm_count / 4 && problem.tokens < kLongTokens;
+  const int blocks_per_sm = items >= 2 * problem.sm_count ? 4 : (short_batch ? 2 : 1);
+  DecodeConfig config{.warps = kWarpsPerSm / blocks_per_sm, .blocks_per_sm = blocks_per_sm};
   if (const FormatLine* line = FindLine(problem.formats); line != nullptr) {
     config.chunk_tokens = line->chunk_tokens;
     config.work_cost = line->work_tokens / line->chunk_tokens;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/attention/decode_plan.h"
 #include "kernels/kv_page/kv_format.h"
@@ -25,6 +26,7 @@ struct DecodeProblem {
   int kv_heads = 0;
   int sequences = 0;
   int sm_count = 0;
+  int64_t tokens = 0;  // of all sequences, about; 0: not known
 };
 
 // Whether there is a kernel for these formats: equal ones, or k8v4.

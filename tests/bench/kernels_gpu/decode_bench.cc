@@ -47,6 +47,7 @@ std::vector<Batch> Batches() {
           {"1x32768", {32768}},
           {"ragged 128-16k", RaggedLengths()},
           {"256x1024", std::vector<int32_t>(256, 1024)},
+          {"64x1024", std::vector<int32_t>(64, 1024)},
           {"1x1024", {1024}}};
 }
 
@@ -66,8 +67,8 @@ void Decode(GpuBench& bench, const Batch& batch, KvFormats formats, int page_tok
   const cuda::DeviceArray<uint16_t> out(q.size());
   FillActivations(cuda::ActivationType::kFp16, q.data(), q.size(), 1.0f, 22);
   const int sms = bench.device().sm_count;
-  const kernels::DecodeProblem problem{formats,        model.head_dim, model.heads,
-                                       model.kv_heads, sequences,      sms};
+  const kernels::DecodeProblem problem{
+      formats, model.head_dim, model.heads, model.kv_heads, sequences, sms, tokens};
   cuda::DecodeAttentionParams params{.q = q.data(),
                                      .q_stride = width,
                                      .out = out.data(),

@@ -32,10 +32,11 @@ TEST(DecodeConfigTest, BlocksFitTheirShareOfAnSm) {
   }
 }
 
-TEST(DecodeConfigTest, FewItemsGetLargeBlocks) {
+TEST(DecodeConfigTest, BlocksByNumberOfItems) {
   const KvFormats fp8{KvFormat::kFp8E4m3, KvFormat::kFp8E4m3};
   EXPECT_EQ(ChooseDecode({fp8, 128, 32, 8, 1, kSmCount}).warps, 8);
-  EXPECT_EQ(ChooseDecode({fp8, 128, 32, 8, 16, kSmCount}).warps, 8);
+  EXPECT_EQ(ChooseDecode({fp8, 128, 32, 8, 1, kSmCount, 32768}).warps, 16);
+  EXPECT_EQ(ChooseDecode({fp8, 128, 32, 8, 16, kSmCount}).warps, 16);
   EXPECT_EQ(ChooseDecode({fp8, 128, 32, 8, 64, kSmCount}).warps, 4);
 }
 
