@@ -6,6 +6,7 @@
 #include "common/cli/eval_flags.h"
 #include "common/cli/generate.h"
 #include "common/cli/inspect.h"
+#include "common/cli/quantize_flags.h"
 #include "common/cli/status.h"
 #include "common/cli/tokenize.h"
 
@@ -146,6 +147,7 @@ int Run(int argc, char** argv) {
   const CLI::App* wait_command = AddWait(app, wait);
   const CLI::App* inspect_command = AddInspect(app, inspect);
   EvalCommands eval(app);
+  QuantizeCommands quantize(app);
   CLI::App* bench_command = app.add_subcommand("bench", "Measure");
   bench_command->require_subcommand(1);
   const CLI::App* serve_command = AddBenchServe(*bench_command, serve);
@@ -162,6 +164,7 @@ int Run(int argc, char** argv) {
   if (serve_command->parsed()) status = RunBenchServe(serve);
   if (inspect_command->parsed()) status = RunInspect(inspect);
   if (const auto evaluated = eval.RunParsed()) status = *evaluated;
+  if (const auto quantized = quantize.RunParsed()) status = *quantized;
   if (status.ok()) return EXIT_SUCCESS;
   fmt::print(stderr, "baton: {}\n", ToString(status));
   return EXIT_FAILURE;

@@ -1,0 +1,149 @@
+#include "common/cli/quantize.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/calibrate/model_quantizer.h"
+#include "common/model/checkpoint.h"
+#include "common/runner/cpu/thread_pool.h"
+#include "common/tokenizer/tokenizer.h"
+
+namespace baton {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The most memory that this process ever held.
+double PeakMegabytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+void ShowProgress(const QuantizeProgress& p) {
+  constexpr int kWidth = 30;
+  const int filled = p.total > 0 ? kWidth * p.done / p.total : 0;
+  const bool terminal = isatty(fileno(stderr)) != 0;
+  fmt::print(stderr, "{}[{:=<{}}{:<{}}] {}/{} layers, {:.0f} s, {:.0f} s left, peak {:.0f} MB{}",
+             terminal ? "\r" : "", "", filled, "", kWidth - filled, p.done, p.total, p.seconds,
+             p.seconds_left, PeakMegabytes(), terminal && p.done < p.total ? "" : "\n");
+  std::fflush(stderr);
+}
+
+absl::Status CheckCommon(const QuantizeCommonOptions& o) {
+  if (o.model.empty()) return InvalidArgument("--model: not given, expected a model folder");
+  if (o.out.empty()) return InvalidArgument("--out: not given, expected a folder to make");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CalibrationTokens> Calibration(const QuantizeCommonOptions& o) {
+  if (o.calibration.empty()) return CalibrationTokens{.window = o.window, .tokens = {}};
+  BATON_ASSIGN_OR_RETURN(const auto tokenizer,
+                         Tokenizer::Load(fs::path(o.model) / "tokenizer.json"));
+  return ReadCalibration(o.calibration, *tokenizer, o.window, o.samples);
+}
+
+// Scales are stored in the type of the model's weights, as other programs expect.
+absl::StatusOr<kernels::ScalarType> ScaleType(const fs::path& model) {
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(model));
+  switch (checkpoint.Get(WeightKind::kQ, 0).type) {
+    case DataType::kF16:
+      return kernels::ScalarType::kFp16;
+    case DataType::kBf16:
+      return kernels::ScalarType::kBf16;
+    default:
+      return kernels::ScalarType::kFp32;
+  }
+}
+
+void PrintReport(const ModelReport& report, const Recipe& recipe) {
+  fmt::print("{}: {} by {}", report.out.string(), recipe.scheme, recipe.algorithm);
+  if (report.bits_per_weight > 0) {
+    fmt::print(", {:.3f} bits per weight of the linear layers", report.bits_per_weight);
+  }
+  fmt::print("\n");
+  if (report.layers_kept > 0) fmt::print("{} layers kept from before\n", report.layers_kept);
+  fmt::print("{}", ReportText(report.layers));
+  if (report.cache_error_plain > 0) {
+    fmt::print(
+        "cache smoothed: an int4 cache costs {:.3f} % of attention's output, {:.3f} % plain\n",
+        100 * report.cache_error, 100 * report.cache_error_plain);
+  }
+  const std::vector<std::string> sensitive = SensitiveLayers(report.layers);
+  for (const std::string& line : sensitive) fmt::print("warning: sensitive: {}\n", line);
+}
+
+absl::Status Run(const QuantizeCommonOptions& o, std::vector<QuantizeTarget> targets) {
+  for (const QuantizeTarget& target : targets) {
+    if (o.calibration.empty() && (target.recipe.NeedsText() || target.bits)) {
+      return InvalidArgument("--calibration: not given, expected a text file for algorithm '{}'{}",
+                             target.recipe.algorithm, target.bits ? " with --bits" : "");
+    }
+  }
+  QuantizeModelOptions options;
+  options.model = o.model;
+  options.targets = std::move(targets);
+  options.resume = o.resume;
+  options.progress = ShowProgress;
+  BATON_ASSIGN_OR_RETURN(options.calibration, Calibration(o));
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  ThreadPool pool(o.threads > 0 ? o.threads : std::max(1, cores));
+  const Parallel parallel = [&pool](const std::function<void(int, int)>& fn) { pool.Run(fn); };
+  BATON_ASSIGN_OR_RETURN(const std::vector<ModelReport> reports, QuantizeModel(options, parallel));
+  for (size_t i = 0; i < reports.size(); ++i) PrintReport(reports[i], options.targets[i].recipe);
+  fmt::print("peak memory {:.0f} MB\n", PeakMegabytes());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunQuantize(const QuantizeOptions& options) {
+  const QuantizeCommonOptions& common = options.common;
+  BATON_RETURN_IF_ERROR(CheckCommon(common));
+  if (options.scheme.empty()) {
+    return InvalidArgument("--scheme: not given, expected {}", KnownSchemes());
+  }
+  RecipeOptions wanted{.scheme = options.scheme,
+                       .algorithm = options.algorithm,
+                       .group = options.group,
+                       .symmetric = options.symmetric,
+                       .alpha = common.alpha,
+                       .damping = common.damping,
+                       .smooth_cache = common.smooth_kv};
+  BATON_ASSIGN_OR_RETURN(wanted.scale_type, ScaleType(common.model));
+  BATON_ASSIGN_OR_RETURN(Recipe recipe, MakeRecipe(wanted));
+  return Run(common, {{.recipe = std::move(recipe), .out = common.out, .bits = options.bits}});
+}
+
+absl::Status RunQuantizePair(const QuantizePairOptions& options) {
+  const QuantizeCommonOptions& common = options.common;
+  BATON_RETURN_IF_ERROR(CheckCommon(common));
+  std::vector<QuantizeTarget> targets;
+  BATON_ASSIGN_OR_RETURN(const kernels::ScalarType scale_type, ScaleType(common.model));
+  const auto add = [&](const std::string& scheme, const std::string& algorithm,
+                       const char* folder) -> absl::Status {
+    BATON_ASSIGN_OR_RETURN(Recipe recipe,
+                           MakeRecipe({.scheme = scheme,
+                                       .algorithm = algorithm,
+                                       .alpha = common.alpha,
+                                       .damping = common.damping,
+                                       // A pair is made for its cache to be handed over.
+                                       .smooth_cache = common.smooth_kv.value_or(true),
+                                       .scale_type = scale_type}));
+    targets.push_back({.recipe = std::move(recipe), .out = fs::path(common.out) / folder});
+    return absl::OkStatus();
+  };
+  BATON_RETURN_IF_ERROR(add(options.prefill_scheme, options.prefill_algorithm, "prefill"));
+  BATON_RETURN_IF_ERROR(add(options.decode_scheme, options.decode_algorithm, "decode"));
+  return Run(common, std::move(targets));
+}
+
+}  // namespace baton
