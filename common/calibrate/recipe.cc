@@ -23,9 +23,9 @@ struct SchemeRow {
 constexpr std::array kSchemes = {
     SchemeRow{"w8a8", 8, CodeKind::kInt, CodeKind::kInt, false, "smoothquant+gptq"},
     SchemeRow{"w8a8-fp8", 8, CodeKind::kFp8, CodeKind::kFp8, false, "gptq"},
-    SchemeRow{"w4a16", 4, CodeKind::kInt, std::nullopt, false, "awq+gptq"},
-    SchemeRow{"w4a8", 4, CodeKind::kInt, CodeKind::kInt, false, "awq+gptq"},
-    SchemeRow{"w4a8kv4", 4, CodeKind::kInt, CodeKind::kInt, true, "awq+gptq"},
+    SchemeRow{"w4a16", 4, CodeKind::kInt, std::nullopt, false, "gptq"},
+    SchemeRow{"w4a8", 4, CodeKind::kInt, CodeKind::kInt, false, "gptq"},
+    SchemeRow{"w4a8kv4", 4, CodeKind::kInt, CodeKind::kInt, true, "gptq"},
 };
 
 struct AlgorithmRow {
@@ -161,12 +161,10 @@ absl::StatusOr<Recipe> MakeRecipe(const RecipeOptions& options) {
   recipe.rounding = algorithm.rounding;
   recipe.gptq.damping = options.damping.value_or(recipe.gptq.damping);
   if (scheme->bits == 4) {
-    recipe.gptq.range = {.search = RangeSearch::kOutput, .max_shrink = 0.5f, .steps = 20};
-    if (algorithm.awq && algorithm.rounding == Rounding::kNearest) recipe.range = recipe.gptq.range;
-  }
-  if (algorithm.rounding == Rounding::kGptq && scheme->kind == CodeKind::kInt) {
-    recipe.gptq.refits = scheme->bits == 4 ? 1 : 0;
-    recipe.gptq.sweeps = 4;
+    recipe.gptq.range.search = RangeSearch::kError;
+    if (algorithm.awq && algorithm.rounding == Rounding::kNearest) {
+      recipe.range = {.search = RangeSearch::kOutput, .max_shrink = 0.5f, .steps = 20};
+    }
   }
   if (algorithm.smooth) recipe.fold_rules = {FoldRule::kSmoothQuant};
   if (algorithm.awq) recipe.fold_rules = {FoldRule::kAwq};

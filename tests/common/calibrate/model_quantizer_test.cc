@@ -122,7 +122,7 @@ TEST(ModelQuantizer, ResumesToTheSameBytes) {
   second.resume = true;
   // Another recipe does not continue it.
   QuantizeModelOptions other = second;
-  other.targets = {Target("w4a8", parts, "gptq")};
+  other.targets = {Target("w4a8", parts, "rtn")};
   EXPECT_FALSE(QuantizeModel(other, Serial()).ok());
   const auto reports = QuantizeModel(second, Serial());
   ASSERT_TRUE(reports.ok()) << ToString(reports.status());
