@@ -40,8 +40,7 @@ cudaError_t Gather(const AttentionPrefillParams& p, const KvPageLayout& out) {
     t.out = static_cast<std::byte*>(p.workspace) + out.CodeOffset(0, tensor, 0, 0);
     t.format = p.layout.format(tensor);
   }
-  launch.gathers = reinterpret_cast<const PrefillGather*>(
-      p.image + PrefillPlan::kCounterBytes + p.plan->tiles.size() * sizeof(PrefillTile));
+  launch.gathers = reinterpret_cast<const PrefillGather*>(p.image + p.plan->GathersOffset());
   launch.page_bytes = p.layout.page_bytes();
   launch.out_page_bytes = out.page_bytes();
   launch.page_shift = Log2(p.layout.page_tokens());
@@ -85,8 +84,13 @@ cudaError_t Attend(const AttentionPrefillParams& p, const SourcePages& source) {
   launch.page_shift = Log2(source.layout.page_tokens());
   if (const cudaError_t error = EncodeMaps(p, source, &launch); error != cudaSuccess) return error;
   launch.counters = reinterpret_cast<uint32_t*>(p.image);
-  launch.tiles = reinterpret_cast<const PrefillTile*>(p.image + PrefillPlan::kCounterBytes);
+  launch.tiles = reinterpret_cast<const PrefillTile*>(p.image + p.plan->TilesOffset());
   launch.tile_count = static_cast<int>(p.plan->tiles.size());
+  launch.merges = reinterpret_cast<const PrefillMerge*>(p.image + p.plan->MergesOffset());
+  launch.merge_count = static_cast<int>(p.plan->merges.size());
+  std::byte* workspace = static_cast<std::byte*>(p.workspace);
+  launch.sums = reinterpret_cast<float*>(workspace + p.plan->SumsOffset());
+  launch.stats = reinterpret_cast<float2*>(workspace + p.plan->StatsOffset());
   launch.heads_shift = Log2(p.plan->heads_per_tile);
   launch.window = p.plan->shape.window;
   launch.scale_log2 = p.scale * std::numbers::log2e_v<float>;

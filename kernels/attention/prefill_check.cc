@@ -33,9 +33,9 @@ Problem CheckPages(const AttentionPrefillParams& p) {
       shape.page_tokens != p.layout.page_tokens()) {
     return "plan: made for another page layout";
   }
-  if (shape.gathered != PrefillNeedsGather(p.type, p.layout.formats())) {
+  if (!shape.gathered && PrefillNeedsGather(p.type, p.layout.formats())) {
     return Expect("plan.shape.gathered", shape.gathered,
-                  "PrefillNeedsGather of " + std::string(Name(p.type)) + " queries and " +
+                  "true for " + std::string(Name(p.type)) + " queries and " +
                       KvFormatsName(p.layout.formats()) + " pages");
   }
   if (p.layer < 0 || p.layer >= geometry.layers) {

@@ -2,6 +2,7 @@
 
 #include "kernels/attention/prefill_kernel.cuh"
 #include "kernels/attention/prefill_launch.h"
+#include "kernels/attention/prefill_merge.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace baton::kernels::cuda {
@@ -16,8 +17,13 @@ cudaError_t LaunchPrefillInstance(const PrefillLaunch& p, int blocks, cudaStream
       error != cudaSuccess) {
     return error;
   }
-  return Launch(kernel,
-                {.grid = dim3(blocks), .block = dim3((kGroups + 1) * 128), .shared_bytes = kShared},
+  const cudaError_t error = Launch(
+      kernel, {.grid = dim3(blocks), .block = dim3((kGroups + 1) * 128), .shared_bytes = kShared},
+      stream, p);
+  if (error != cudaSuccess || p.merge_count == 0) return error;
+  return Launch(PrefillMergeKernel<T, kDim>,
+                {.grid = dim3(p.merge_count, PrefillTileRows(kDim) / kMergeRows),
+                 .block = dim3(kMergeRows * 32)},
                 stream, p);
 }
 

@@ -29,7 +29,6 @@ struct PrefillGroup {
   const int group;  // this warpgroup
   const int warp;   // in it
   const int lane;
-  int position[2];  // of the thread's rows
   PrefillRows<T, kDim> rows;
 
   __device__ PrefillGroup(const PrefillLaunch& launch, Shared& shared, int group_index, int thread)
@@ -82,7 +81,8 @@ struct PrefillGroup {
     const bool future = token + kPrefillBlockTokens - 1 > first;
     const bool past = p.window > 0 && token <= last - p.window;
     if (!future && !past) return;
-    const int right[2] = {position[0] - token, position[1] - token};
+    const int right[2] = {tile.position + (row(0) >> p.heads_shift) - token,
+                          tile.position + (row(1) >> p.heads_shift) - token};
     int left[2] = {0, 0};
     if (p.window > 0) {
       left[0] = right[0] - p.window + 1;
@@ -176,6 +176,22 @@ struct PrefillGroup {
     return doubtful;
   }
 
+  // The sums as they are, for the merge.
+  __device__ void StorePart(const PrefillTile& tile) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int64_t place = static_cast<int64_t>(tile.slot) * Shared::kRows + row(i);
+      const float sum = QuadSum(rows.sum[i]);
+      if (lane % 4 == 0) p.stats[place] = make_float2(rows.max[i] * p.scale_log2, sum);
+      float* line = p.sums + place * kDim + lane % 4 * 2;
+#pragma unroll
+      for (int j = 0; j < kDim / 8; ++j) {
+        *reinterpret_cast<float2*>(line + j * 8) =
+            make_float2(rows.out[4 * j + 2 * i], rows.out[4 * j + 2 * i + 1]);
+      }
+    }
+  }
+
   __device__ void Correct(const PrefillTile& tile, uint32_t doubtful) {
     for (int i = 0; i < 2; ++i) {
       uint32_t lanes = __ballot_sync(0xFFFFFFFFu, doubtful >> i & 1);
@@ -195,10 +211,13 @@ struct PrefillGroup {
       BarrierWait(&s.q_full, round & 1);
       const PrefillTile& tile = s.tiles[round & 1];
       if (tile.queries == 0) break;
-      for (int i = 0; i < 2; ++i) position[i] = tile.position + (row(i) >> p.heads_shift);
       __syncwarp();
       Compute(tile, step);
       step += PrefillRange(tile).count();
+      if (tile.slot >= 0) {
+        StorePart(tile);
+        continue;
+      }
       const uint32_t doubtful = Store(tile);
       if (__any_sync(0xFFFFFFFFu, doubtful != 0)) Correct(tile, doubtful);
     }

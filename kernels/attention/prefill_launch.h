@@ -10,7 +10,8 @@ namespace baton::kernels::cuda {
 struct PrefillLaunch;
 struct PrefillGatherLaunch;
 
-// `blocks`: of the persistent grid, at most one a multiprocessor.
+// The attention and, where tiles are split, the merge. `blocks`: of the persistent grid, at most
+// one a multiprocessor.
 cudaError_t LaunchPrefillFp16Dim64(const PrefillLaunch& p, int blocks, cudaStream_t stream);
 cudaError_t LaunchPrefillFp16Dim128(const PrefillLaunch& p, int blocks, cudaStream_t stream);
 cudaError_t LaunchPrefillBf16Dim64(const PrefillLaunch& p, int blocks, cudaStream_t stream);

@@ -30,8 +30,17 @@ struct alignas(16) PrefillTile {
   int32_t kv_head = 0;
   int32_t kv_begin = 0;  // first token read, a multiple of the page size
   int32_t kv_end = 0;    // one past the last token seen
+  int32_t slot = -1;     // of the workspace, for a part of a tile's tokens; -1: all of them
 };
 static_assert(sizeof(PrefillTile) == 48);
+
+// A tile whose tokens were split: its parts are merged, in order, by a launch of its own.
+struct PrefillMerge {
+  PrefillTile tile;  // the whole
+  int32_t first_slot = 0;
+  int32_t parts = 0;
+};
+static_assert(sizeof(PrefillMerge) == 64);
 
 // Tokens [begin, end) of one sequence, inside one block of kPrefillBlockTokens, that are
 // dequantized to page `page` of the workspace. Tokens of the block outside of the range become 0.
@@ -52,18 +61,34 @@ struct PrefillShape {
   bool gathered = false;  // keys and values are read from the workspace, not from the pages
 };
 
+// What the plan depends on of the device.
+struct PrefillDevice {
+  int sm_count = 132;
+  size_t l2_bytes = 50 << 20;
+};
+
 struct PrefillPlan {
   PrefillShape shape;
   int rows = 0;                        // of the matrices: one past the last row of the batch
   int heads_per_tile = 1;              // a power of two that divides q_heads / kv_heads
   std::vector<PrefillTile> tiles;      // in the order they are handed out
+  std::vector<PrefillMerge> merges;    // of the tiles that are split
   std::vector<PrefillGather> gathers;  // empty unless shape.gathered
+  int slots = 0;                       // parts of all merges
 
-  // The image of the plan in device memory: counters (zero), tiles, gathers.
+  // The image of the plan in device memory: counters (zero), then the three lists.
   static constexpr size_t kCounterBytes = 16;
-  size_t ImageBytes() const;
+  size_t TilesOffset() const { return kCounterBytes; }
+  size_t MergesOffset() const { return TilesOffset() + tiles.size() * sizeof(PrefillTile); }
+  size_t GathersOffset() const { return MergesOffset() + merges.size() * sizeof(PrefillMerge); }
+  size_t ImageBytes() const { return GathersOffset() + gathers.size() * sizeof(PrefillGather); }
   void WriteImage(std::byte* image) const;
-  // Workspace of the launch: keys and values of the gathered tokens in 16 bits.
+
+  // The workspace of the launch: keys and values of the gathered tokens in 16 bits; sums of the
+  // slots [slot][row of the tile][head_dim] and their {log2 of the maximum, sum of weights}
+  // [slot][row][2], fp32.
+  size_t SumsOffset() const;
+  size_t StatsOffset() const;
   size_t WorkspaceBytes() const;
 };
 
@@ -74,8 +99,8 @@ constexpr int PrefillTileRows(int head_dim) { return head_dim == 64 ? 192 : 128;
 std::optional<std::string> PrefillProblem(const PrefillShape& shape);
 
 // Precondition: no PrefillProblem; the rows of the sequences do not overlap. `pages` of the
-// sequences are device pointers: they are copied, not read. `l2_bytes`: of the device.
+// sequences are device pointers: they are copied, not read.
 PrefillPlan PlanPrefill(const PrefillShape& shape, std::span<const PagedSequence> sequences,
-                        size_t l2_bytes);
+                        const PrefillDevice& device);
 
 }  // namespace baton::kernels::cuda

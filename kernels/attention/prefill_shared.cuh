@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda.h>
+#include <cuda_runtime.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +31,10 @@ struct PrefillLaunch {
   const std::byte* keys = nullptr;  // of page 0, head 0, token 0
   const std::byte* values = nullptr;
   uint64_t page_bytes = 0;
+  const PrefillMerge* merges = nullptr;  // [merge_count]
+  int merge_count = 0;
+  float* sums = nullptr;    // [slot][row of the tile][dim]
+  float2* stats = nullptr;  // [slot][row of the tile]: log2 of the maximal weight, sum of weights
 };
 
 template <int kDim, int kGroups>
@@ -56,12 +61,13 @@ struct PrefillShared {
   uint64_t v_empty[kStages];
 };
 
-// The blocks of tokens of a tile, last to first, and where one lies in the pages.
+// The blocks of tokens of a tile, in ascending order: tiles of one head that run at the same time
+// read the same blocks at about the same time.
 struct PrefillRange {
   __device__ explicit PrefillRange(const PrefillTile& tile)
       : first(tile.kv_begin / kPrefillBlockTokens), last((tile.kv_end - 1) / kPrefillBlockTokens) {}
   __device__ int count() const { return last - first + 1; }
-  __device__ int token(int step) const { return (last - step) * kPrefillBlockTokens; }
+  __device__ int token(int step) const { return (first + step) * kPrefillBlockTokens; }
   int first;
   int last;
 };

@@ -53,7 +53,7 @@ void FillPages(const KvPageLayout& layout, std::byte* pool, int pages, uint32_t 
 // One copy of the operands.
 struct Operands {
   Operands(const Setting& s, int q_heads, const PrefillShape& shape, const KvPageLayout& layout,
-           size_t l2_bytes, uint32_t seed)
+           const DeviceTraits& device, uint32_t seed)
       : pages((s.prefix + s.rows + s.page_tokens - 1) / s.page_tokens),
         q(static_cast<size_t>(s.rows) * q_heads * s.head_dim),
         out(q.size()),
@@ -64,7 +64,7 @@ struct Operands {
     }
     page_table = DeviceArray<int32_t>(table);
     const PagedSequence sequence{page_table.data(), s.prefix, s.rows, 0};
-    plan = PlanPrefill(shape, {&sequence, 1}, l2_bytes);
+    plan = PlanPrefill(shape, {&sequence, 1}, {device.sm_count, device.l2_bytes});
     std::vector<std::byte> host(plan.ImageBytes());
     plan.WriteImage(host.data());
     image = DeviceArray<std::byte>(host);
@@ -96,7 +96,7 @@ void Time(GpuBench& bench, const Setting& s) {
                                          static_cast<double>(KvResidentBytes(layout, tokens)));
   std::vector<Operands> operands;
   for (int i = 0; i < copies; ++i) {
-    operands.emplace_back(s, q_heads, shape, layout, bench.device().l2_bytes, 1000 * i + 1);
+    operands.emplace_back(s, q_heads, shape, layout, bench.device(), 1000 * i + 1);
   }
   const double us = bench.TimeUs(copies, [&](int copy, cudaStream_t stream) {
     const Operands& o = operands[copy];

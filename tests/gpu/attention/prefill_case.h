@@ -52,7 +52,7 @@ class PrefillCase {
     const PrefillPlan plan =
         PlanPrefill({shape_.q_heads, shape_.kv_heads, shape_.head_dim, shape_.page_tokens,
                      shape_.window, PrefillNeedsGather(shape_.type, shape_.formats)},
-                    Sequences(chunks, pages.data()), 50 << 20);
+                    Sequences(chunks, pages.data()), {.sm_count = 132});
     const DeviceArray<uint16_t> q(ToActivations(shape_.type, Gathered(chunks)));
     const DeviceArray<uint16_t> out(q.size());
     std::vector<std::byte> image(plan.ImageBytes());

@@ -166,6 +166,42 @@ TEST_F(PrefillTest, LongContext) {
   }
 }
 
+// Few rows behind a long prefix: their tokens are split among many blocks and merged.
+TEST_F(PrefillTest, SplitsOfALongPrefix) {
+  const int tokens = 1900;
+  for (const ActivationType type : {ActivationType::kFp16, ActivationType::kBf16}) {
+    for (const KvFormat format : {KvFormat::kFp16, KvFormat::kBf16, KvFormat::kInt8}) {
+      for (const int head_dim : {64, 128}) {
+        for (const int window : {0, 1000}) {
+          PrefillCase c({.head_dim = head_dim,
+                         .page_tokens = 32,
+                         .formats = {format, format},
+                         .window = window,
+                         .type = type},
+                        tokens);
+          SCOPED_TRACE(testing::Message() << Name(type) << " " << KvFormatName(format) << " "
+                                          << head_dim << " window " << window);
+          ExpectMatches(c, {{tokens - 5, 5}, {0, 2}, {1200, 3}});
+        }
+      }
+    }
+  }
+}
+
+TEST_F(PrefillTest, NotFiniteValuesInSplits) {
+  const int tokens = 1500;
+  const int bad = 1495;
+  for (const KvTensor tensor : {KvTensor::kKey, KvTensor::kValue}) {
+    PrefillCase c({}, tokens);
+    for (int head = 0; head < 2; ++head) {
+      auto* codes = reinterpret_cast<uint16_t*>(c.cache().Codes(1, tensor, head, bad));
+      codes[7] = 0x7E00;
+    }
+    SCOPED_TRACE(static_cast<int>(tensor));
+    ExpectMatches(c, {{tokens - 10, 10}});
+  }
+}
+
 TEST_F(PrefillTest, LargeScores) {
   for (const int head_dim : {64, 128}) {
     PrefillCase c({.head_dim = head_dim}, 200);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -11,7 +10,7 @@
 namespace baton::kernels::cuda {
 namespace {
 
-constexpr size_t kL2 = 50 << 20;
+constexpr PrefillDevice kDevice;
 
 PrefillShape Shape(int head_dim = 128) {
   return {.q_heads = 8, .kv_heads = 2, .head_dim = head_dim, .page_tokens = 16};
@@ -20,6 +19,16 @@ PrefillShape Shape(int head_dim = 128) {
 int Blocks(const PrefillTile& tile) {
   return (tile.kv_end + kPrefillBlockTokens - 1) / kPrefillBlockTokens -
          tile.kv_begin / kPrefillBlockTokens;
+}
+
+// The tiles before long ones were split.
+std::vector<PrefillTile> WholeTiles(const PrefillPlan& plan) {
+  std::vector<PrefillTile> tiles;
+  for (const PrefillTile& tile : plan.tiles) {
+    if (tile.slot < 0) tiles.push_back(tile);
+  }
+  for (const PrefillMerge& merge : plan.merges) tiles.push_back(merge.tile);
+  return tiles;
 }
 
 TEST(PlanPrefillTest, EveryRowAndHeadOnce) {
@@ -32,10 +41,10 @@ TEST(PlanPrefillTest, EveryRowAndHeadOnce) {
         PrefillShape shape = Shape(head_dim);
         shape.window = window;
         shape.gathered = gathered;
-        const PrefillPlan plan = PlanPrefill(shape, sequences, kL2);
+        const PrefillPlan plan = PlanPrefill(shape, sequences, kDevice);
         EXPECT_EQ(plan.rows, 499);
         std::map<std::pair<int, int>, int> seen;
-        for (const PrefillTile& tile : plan.tiles) {
+        for (const PrefillTile& tile : WholeTiles(plan)) {
           EXPECT_EQ(tile.kv_head, tile.head / 4);
           EXPECT_LE(tile.queries * plan.heads_per_tile, PrefillTileRows(head_dim));
           EXPECT_EQ(tile.kv_end, tile.position + tile.queries);
@@ -55,9 +64,58 @@ TEST(PlanPrefillTest, EveryRowAndHeadOnce) {
 
 TEST(PlanPrefillTest, LongTilesFirst) {
   const std::vector<PagedSequence> sequences = {{nullptr, 0, 300, 0}, {nullptr, 0, 2048, 300}};
-  const PrefillPlan plan = PlanPrefill(Shape(), sequences, kL2);
+  const PrefillPlan plan = PlanPrefill(Shape(), sequences, kDevice);
   for (size_t i = 1; i < plan.tiles.size(); ++i) {
     EXPECT_GE(Blocks(plan.tiles[i - 1]), Blocks(plan.tiles[i])) << i;
+  }
+}
+
+TEST(PlanPrefillTest, SplitsLongTilesOfSmallBatches) {
+  const std::vector<PagedSequence> sequences = {{nullptr, 0, 40, 0}, {nullptr, 8190, 50, 40}};
+  for (const bool gathered : {false, true}) {
+    for (const int window : {0, 5000}) {
+      PrefillShape shape = Shape();
+      shape.gathered = gathered;
+      shape.window = window;
+      const PrefillPlan plan = PlanPrefill(shape, sequences, kDevice);
+      ASSERT_FALSE(plan.merges.empty());
+      std::map<int, PrefillTile> parts;
+      for (const PrefillTile& tile : plan.tiles) {
+        EXPECT_LE(Blocks(tile), 5);
+        EXPECT_GT(tile.kv_end, tile.kv_begin);
+        if (tile.slot >= 0) {
+          EXPECT_TRUE(parts.emplace(tile.slot, tile).second);
+        }
+      }
+      int slots = 0;
+      for (const PrefillMerge& merge : plan.merges) {
+        EXPECT_EQ(merge.first_slot, slots);
+        slots += merge.parts;
+        int token = merge.tile.kv_begin;
+        for (int i = 0; i < merge.parts; ++i) {  // the parts are the whole, in order
+          const PrefillTile& part = parts.at(merge.first_slot + i);
+          EXPECT_EQ(part.kv_begin, token);
+          EXPECT_EQ(part.row, merge.tile.row);
+          EXPECT_EQ(part.head, merge.tile.head);
+          token = part.kv_end;
+          if (i + 1 < merge.parts) {
+            EXPECT_EQ(token % kPrefillBlockTokens, 0);
+          }
+        }
+        EXPECT_EQ(token, merge.tile.kv_end);
+      }
+      EXPECT_EQ(slots, plan.slots);
+    }
+  }
+}
+
+TEST(PlanPrefillTest, LargeBatchesAreNotSplit) {
+  for (const int rows : {2048, 8192}) {
+    const std::vector<PagedSequence> sequences = {{nullptr, 0, rows, 0}};
+    PrefillShape shape = Shape();
+    shape.q_heads = 32;
+    shape.kv_heads = 8;
+    EXPECT_TRUE(PlanPrefill(shape, sequences, kDevice).merges.empty());
   }
 }
 
@@ -65,25 +123,33 @@ TEST(PlanPrefillTest, SectionsStayInTheCache) {
   const std::vector<PagedSequence> sequences = {{nullptr, 0, 8192, 0}};
   PrefillShape shape = Shape();
   shape.kv_heads = 8;
-  // A head's keys and values are 4 MiB: three of them fit in half of 28 MiB.
-  const PrefillPlan plan = PlanPrefill(shape, sequences, 28 << 20);
-  std::vector<int> heads;  // in order of their first tile
-  std::set<int> done;
-  for (size_t i = 0; i < plan.tiles.size(); i += 3 * 64) {
-    const size_t end = std::min(plan.tiles.size(), i + 3 * 64);
-    std::set<int> section;
-    for (size_t j = i; j < end; ++j) section.insert(plan.tiles[j].kv_head);
-    EXPECT_LE(section.size(), 3u);
-    for (const int head : section) EXPECT_TRUE(done.insert(head).second) << head;
+  // A head's keys and values are 4 MiB: two of them fit in half of 16 MiB.
+  const PrefillPlan plan = PlanPrefill(shape, sequences, {.sm_count = 16, .l2_bytes = 16 << 20});
+  ASSERT_TRUE(plan.merges.empty());
+  ASSERT_EQ(plan.tiles.size(), 8u * 64);
+  for (size_t i = 0; i < plan.tiles.size(); ++i) {
+    const int section = static_cast<int>(i / (2 * 64));
+    EXPECT_EQ(plan.tiles[i].kv_head / 2, section) << i;
+    if (i % (2 * 64) != 0) {
+      EXPECT_GE(Blocks(plan.tiles[i - 1]), Blocks(plan.tiles[i])) << i;
+    }
   }
-  EXPECT_EQ(done.size(), 8u);
+}
+
+// Two sections of 16 heads would each end with a long tile on few multiprocessors.
+TEST(PlanPrefillTest, ShortSectionsAreJoined) {
+  const std::vector<PagedSequence> sequences = {{nullptr, 0, 2048, 0}};
+  PrefillShape shape = Shape();
+  shape.q_heads = shape.kv_heads = 32;
+  const PrefillPlan plan = PlanPrefill(shape, sequences, kDevice);
+  for (size_t i = 0; i < 32; ++i) EXPECT_EQ(Blocks(plan.tiles[i]), 16) << i;
 }
 
 TEST(PlanPrefillTest, HeadsShareTilesOfFewRows) {
   PrefillShape shape = Shape();
   const auto heads = [&](int rows, int first = 5120) {
     const std::vector<PagedSequence> sequences = {{nullptr, first, rows, 0}};
-    return PlanPrefill(shape, sequences, kL2).heads_per_tile;
+    return PlanPrefill(shape, sequences, kDevice).heads_per_tile;
   };
   EXPECT_EQ(heads(1), 4);
   EXPECT_EQ(heads(32), 4);
@@ -99,7 +165,7 @@ TEST(PlanPrefillTest, GathersTheSeenTokensOnce) {
   PrefillShape shape = Shape();
   shape.gathered = true;
   shape.window = 100;
-  const PrefillPlan plan = PlanPrefill(shape, sequences, kL2);
+  const PrefillPlan plan = PlanPrefill(shape, sequences, kDevice);
   ASSERT_EQ(plan.gathers.size(), 3u + 2u);
   // The second sequence sees from token 901 on: from page 56, token 896 = block 7.
   EXPECT_EQ(plan.gathers[3].begin, 896);
@@ -114,7 +180,7 @@ TEST(PlanPrefillTest, GatheredTilesFindTheirPages) {
     PrefillShape shape = Shape();
     shape.gathered = true;
     shape.window = window;
-    const PrefillPlan plan = PlanPrefill(shape, sequences, kL2);
+    const PrefillPlan plan = PlanPrefill(shape, sequences, kDevice);
     for (const PrefillTile& tile : plan.tiles) {
       for (int t = tile.kv_begin; t < tile.kv_end; ++t) {
         const int seen = window > 0 ? std::max(0, tile.position - window + 1) : 0;
@@ -131,7 +197,7 @@ TEST(PlanPrefillTest, GatheredTilesFindTheirPages) {
 
 TEST(PlanPrefillTest, ImageStartsWithCleanCounters) {
   const std::vector<PagedSequence> sequences = {{nullptr, 0, 300, 0}};
-  const PrefillPlan plan = PlanPrefill(Shape(), sequences, kL2);
+  const PrefillPlan plan = PlanPrefill(Shape(), sequences, kDevice);
   std::vector<std::byte> image(plan.ImageBytes(), std::byte{0xFF});
   plan.WriteImage(image.data());
   for (size_t i = 0; i < PrefillPlan::kCounterBytes; ++i) EXPECT_EQ(image[i], std::byte{0});
