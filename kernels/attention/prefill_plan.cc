@@ -169,8 +169,9 @@ void SplitLongTiles(PrefillPlan& plan, int sm_count) {
   std::vector<PrefillTile> tiles;
   for (const PrefillTile& tile : plan.tiles) {
     const int64_t blocks = TileBlocks(tile);
-    const int64_t parts = (blocks + share - 1) / share;
-    if (parts == 1) {
+    // To the nearest: one part more than there are multiprocessors would be a second round.
+    const int64_t parts = (blocks + share / 2) / share;
+    if (parts <= 1) {
       tiles.push_back(tile);
       continue;
     }

@@ -144,8 +144,8 @@ void AttentionStep::PlanPrefillAttention() {
                                    .page_tokens = kPageTokens,
                                    .gathered = cuda::PrefillNeedsGather(shape_.type, shape_.kv)};
   const kernels::PagedSequence sequence = {.pages = page_table_.data(), .rows = shape_.context};
-  prefill_plan_ = cuda::PlanPrefill(plan, {&sequence, 1},
-                                    {bench_.device().sm_count, bench_.device().l2_bytes});
+  prefill_plan_ =
+      cuda::PlanPrefill(plan, {&sequence, 1}, {bench_.device().sm_count, bench_.device().l2_bytes});
   std::vector<std::byte> image(prefill_plan_.ImageBytes());
   prefill_plan_.WriteImage(image.data());
   prefill_image_ = cuda::DeviceBytes(image.size());
