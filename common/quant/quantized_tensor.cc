@@ -1,9 +1,10 @@
 #include "common/quant/quantized_tensor.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <span>
 
-#include "common/base/check.h"
 #include "common/base/status.h"
 #include "kernels/numeric/formats.h"
 
@@ -13,21 +14,22 @@ namespace {
 using kernels::CodeType;
 using kernels::ScalarType;
 
-// Values of every byte, so that a row is one look-up per code.
-std::vector<float> ValueTable(const QuantizedTensor& tensor) {
-  std::vector<float> table(256);
-  for (int byte = 0; byte < 256; ++byte) table[byte] = tensor.Value(static_cast<uint8_t>(byte));
-  return table;
+constexpr std::array<float, 256> E4m3Values() {
+  std::array<float, 256> values = {};
+  for (int byte = 0; byte < 256; ++byte) {
+    values[static_cast<size_t>(byte)] = kernels::FloatFromE4m3(static_cast<uint8_t>(byte));
+  }
+  return values;
 }
+constexpr std::array<float, 256> kE4m3Values = E4m3Values();
 
 bool CodesInRange(const QuantizedTensor& tensor) {
   if (tensor.code == TensorCode::kE4m3 || tensor.bits == 8) return true;
   const int half = 1 << (tensor.bits - 1);
-  return std::all_of(tensor.codes.begin(), tensor.codes.end(), [&](uint8_t byte) {
-    if (tensor.code == TensorCode::kUnsigned) return byte < 2 * half;
-    const int value = static_cast<int8_t>(byte);
-    return value >= -half && value < half;
-  });
+  const int offset = tensor.code == TensorCode::kSigned ? half : 0;
+  uint8_t any = 0;  // bits that stand above the width in some code
+  for (const uint8_t byte : tensor.codes) any |= static_cast<uint8_t>(byte + offset);
+  return any < 2 * half;
 }
 
 }  // namespace
@@ -50,19 +52,6 @@ float QuantizedTensor::Zero(int64_t row_block, int64_t group) const {
   const auto at = static_cast<size_t>(row_block * groups() + group);
   if (!float_zeros.empty()) return float_zeros[at];
   return zeros.empty() ? 0.0f : static_cast<float>(zeros[at]);
-}
-
-float QuantizedTensor::Value(uint8_t byte) const {
-  switch (code) {
-    case TensorCode::kSigned:
-      return static_cast<float>(static_cast<int8_t>(byte));
-    case TensorCode::kUnsigned:
-      return static_cast<float>(byte);
-    case TensorCode::kE4m3:
-      return kernels::FloatFromE4m3(byte);
-  }
-  BATON_CHECK(false && "every code has a value");
-  return 0;
 }
 
 absl::Status CheckQuantizedTensor(const QuantizedTensor& t, std::string_view name) {
@@ -89,13 +78,23 @@ absl::Status CheckQuantizedTensor(const QuantizedTensor& t, std::string_view nam
 }
 
 void DequantizeRow(const QuantizedTensor& tensor, int64_t row, float* out) {
-  const std::vector<float> table = ValueTable(tensor);
   const int64_t row_block = row / tensor.block_rows;
   const uint8_t* codes = tensor.codes.data() + row * tensor.k;
+  switch (tensor.code) {
+    case TensorCode::kSigned:
+      for (int64_t k = 0; k < tensor.k; ++k) out[k] = static_cast<int8_t>(codes[k]);
+      break;
+    case TensorCode::kUnsigned:
+      for (int64_t k = 0; k < tensor.k; ++k) out[k] = codes[k];
+      break;
+    case TensorCode::kE4m3:
+      for (int64_t k = 0; k < tensor.k; ++k) out[k] = kE4m3Values[codes[k]];
+      break;
+  }
   if (!tensor.column_group.empty()) {
     for (int64_t k = 0; k < tensor.k; ++k) {
       const int32_t group = tensor.column_group[static_cast<size_t>(k)];
-      out[k] = tensor.Scale(row_block, group) * (table[codes[k]] - tensor.Zero(row_block, group));
+      out[k] = tensor.Scale(row_block, group) * (out[k] - tensor.Zero(row_block, group));
     }
     return;
   }
@@ -103,9 +102,7 @@ void DequantizeRow(const QuantizedTensor& tensor, int64_t row, float* out) {
     const float scale = tensor.Scale(row_block, group);
     const float zero = tensor.Zero(row_block, group);
     const int64_t end = std::min(tensor.k, (group + 1) * tensor.block_columns);
-    for (int64_t k = group * tensor.block_columns; k < end; ++k) {
-      out[k] = scale * (table[codes[k]] - zero);
-    }
+    for (int64_t k = group * tensor.block_columns; k < end; ++k) out[k] = scale * (out[k] - zero);
   }
 }
 

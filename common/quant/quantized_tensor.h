@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -41,8 +40,6 @@ struct QuantizedTensor {
   float Scale(int64_t row_block, int64_t group) const;
   // The zero points as stored: 0 where there are none.
   float Zero(int64_t row_block, int64_t group) const;
-  // A code as a number.
-  float Value(uint8_t byte) const;
 };
 
 // INTERNAL when the sizes of the vectors, the ranges of codes or the group numbers do not fit one

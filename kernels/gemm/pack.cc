@@ -1,8 +1,10 @@
+#include "kernels/gemm/pack.h"
+
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/gemm/packed_weight.h"
 #include "kernels/numeric/formats.h"
+#include "kernels/numeric/partition.h"
 #include "kernels/numeric/require.h"
 
 namespace baton::kernels {
@@ -80,10 +82,14 @@ std::string Int4Problem(const WeightView& v, WeightScheme scheme) {
     return "K is " + std::to_string(v.k) + ", expected at most 65536";
   }
   const int32_t low = v.codes_type == CodeType::kInt4 ? -8 : 0;
+  int8_t smallest = v.codes[0];
+  int8_t largest = v.codes[0];
   for (int64_t i = 0; i < v.n * v.k; ++i) {
-    if (v.codes[i] < low || v.codes[i] > low + 15) {
-      return "INT4 code " + std::to_string(v.codes[i]) + " is out of range";
-    }
+    smallest = std::min(smallest, v.codes[i]);
+    largest = std::max(largest, v.codes[i]);
+  }
+  if (smallest < low || largest > low + 15) {
+    return "INT4 code " + std::to_string(smallest < low ? smallest : largest) + " is out of range";
   }
   for (int64_t at = 0; v.zeros != nullptr && at < v.n * Groups(v); ++at) {
     const int64_t zero = static_cast<int64_t>(v.zeros[at]) - low;
@@ -149,11 +155,11 @@ class Packer {
     Layout();
   }
 
-  PackedWeight Run() && {
-    int64_t row = 0;
-    for (const WeightView& v : parts_) {
-      for (int64_t i = 0; i < v.n; ++i, ++row) PackRow(v, i, row);
-    }
+  PackedWeight Run(const PackRun& run) && {
+    run([this](int part, int parts) {
+      const Range panels = Partition(w_.panels(), part, parts);
+      PackRows({panels.begin * kPanel, std::min(panels.end * kPanel, w_.n_)});
+    });
     return std::move(w_);
   }
 
@@ -197,6 +203,16 @@ class Packer {
     w_.buffer_ = AlignedBuffer<uint8_t>(bytes);
   }
 
+  void PackRows(Range rows) {
+    int64_t first = 0;  // row of the whole matrix
+    for (const WeightView& v : parts_) {
+      const int64_t begin = std::max(rows.begin, first);
+      const int64_t end = std::min(rows.end, first + v.n);
+      for (int64_t row = begin; row < end; ++row) PackRow(v, row - first, row);
+      first += v.n;
+    }
+  }
+
   void PackRow(const WeightView& v, int64_t i, int64_t row) {
     uint8_t* panel = w_.buffer_.data() + static_cast<size_t>(row / kPanel) * w_.panel_bytes_;
     const int64_t lane = row % kPanel;
@@ -232,15 +248,33 @@ class Packer {
   }
 
   void PackInt8(const WeightView& v, int64_t i, uint8_t* panel, int64_t lane) {
-    for (int64_t k = 0; k < v.k; ++k) {
-      panel[(k / 4 * kPanel + lane) * 4 + k % 4] = static_cast<uint8_t>(v.codes[i * v.k + k] + 128);
+    const int8_t* codes = v.codes + i * v.k;
+    int64_t k = 0;
+    for (; k + 4 <= v.k; k += 4) {
+      uint32_t four;
+      std::memcpy(&four, codes + k, sizeof(four));
+      four ^= 0x80808080;
+      std::memcpy(panel + (k / 4 * kPanel + lane) * 4, &four, sizeof(four));
+    }
+    for (; k < v.k; ++k) {
+      panel[(k / 4 * kPanel + lane) * 4 + k % 4] = static_cast<uint8_t>(codes[k] + 128);
     }
   }
 
   void PackInt4(const WeightView& v, int64_t i, uint8_t* panel, int64_t lane) {
     const int offset = v.codes_type == CodeType::kInt4 ? kSymmetricZero : 0;
-    for (int64_t k = 0; k < v.k; ++k) {
-      const unsigned code = static_cast<unsigned>(v.codes[i * v.k + k] + offset);
+    const int8_t* codes = v.codes + i * v.k;
+    int64_t k = 0;
+    for (; k + 8 <= v.k; k += 8) {
+      // The low four bits of a signed code plus 8 are those of the code with one bit turned.
+      uint64_t eight;
+      std::memcpy(&eight, codes + k, sizeof(eight));
+      if (offset != 0) eight = (eight ^ 0x0808080808080808) & 0x0F0F0F0F0F0F0F0F;
+      const auto word = static_cast<uint32_t>(eight | eight >> 28);
+      std::memcpy(panel + (k / 8 * kPanel + lane) * 4, &word, sizeof(word));
+    }
+    for (; k < v.k; ++k) {
+      const unsigned code = static_cast<unsigned>(codes[k] + offset);
       uint8_t& byte = panel[(k / 8 * kPanel + lane) * 4 + k % 4];
       byte = static_cast<uint8_t>(byte | (code << (k % 8 >= 4 ? 4 : 0)));
     }
@@ -264,9 +298,14 @@ class Packer {
   PackedWeight w_;
 };
 
-PackedWeight Pack(std::span<const WeightView> parts, WeightScheme scheme) {
+PackedWeight PackInParts(std::span<const WeightView> parts, WeightScheme scheme,
+                         const PackRun& run) {
   BATON_KERNELS_REQUIRE(PackProblem(parts, scheme).empty());
-  return Packer(parts, scheme).Run();
+  return Packer(parts, scheme).Run(run);
+}
+
+PackedWeight Pack(std::span<const WeightView> parts, WeightScheme scheme) {
+  return PackInParts(parts, scheme, [](const auto& work) { work(0, 1); });
 }
 
 const uint8_t* PackedWeight::scales(int64_t p) const {

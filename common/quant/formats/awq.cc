@@ -1,5 +1,6 @@
 #include "common/quant/formats/awq.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstring>
@@ -17,7 +18,57 @@ constexpr int64_t kPerWord = 8;
 // Nibble that holds output column 8 c + i of word c: the inverse of the order 0 2 4 6 1 3 5 7 in
 // which the packer takes the columns.
 constexpr std::array<int, kPerWord> kNibble = {0, 4, 1, 5, 2, 6, 3, 7};
+// Rows of the file that are unpacked together: a column of their words fits the first-level cache.
+constexpr int64_t kTileRows = 256;
 constexpr int64_t kMaxGroup = 1 << 20;
+
+// Bytes of eight words, word by word, become byte by byte: an 8 x 8 transposition.
+void TransposeBytes(std::array<uint64_t, kPerWord>& x) {
+  constexpr std::array<uint64_t, 3> kMask = {0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF,
+                                             0x00000000FFFFFFFF};
+  for (int step = 0; step < 3; ++step) {
+    const size_t distance = size_t{1} << step;
+    const int shift = 8 << step;
+    for (size_t i = 0; i < x.size(); ++i) {
+      if ((i & distance) != 0) continue;
+      const uint64_t swap = (x[i] >> shift ^ x[i + distance]) & kMask[static_cast<size_t>(step)];
+      x[i] ^= swap << shift;
+      x[i + distance] ^= swap;
+    }
+  }
+}
+
+// Word `c` of the eight rows of the file from k on: eight output features at eight inputs.
+void UnpackSquare(const TensorView& codes, int64_t words, int64_t k, int64_t c, uint8_t* out,
+                  int64_t stride) {
+  std::array<uint64_t, kPerWord> square;
+  for (int64_t i = 0; i < kPerWord; ++i) {
+    square[static_cast<size_t>(i)] =
+        SpreadNibbles(static_cast<uint32_t>(Int32At(codes, (k + i) * words + c)));
+  }
+  TransposeBytes(square);
+  for (int64_t i = 0; i < kPerWord; ++i) {
+    std::memcpy(out + i * stride, &square[static_cast<size_t>(kNibble[static_cast<size_t>(i)])],
+                kPerWord);
+  }
+}
+
+// Word `c` of rows [first, last) of the file.
+void UnpackWords(const TensorView& codes, int64_t words, int64_t c, int64_t first, int64_t last,
+                 QuantizedTensor& t) {
+  uint8_t* out = t.codes.data() + c * kPerWord * t.k;
+  int64_t k = first;
+  for (; k + kPerWord <= last; k += kPerWord) {
+    UnpackSquare(codes, words, k, c, out + k, t.k);
+  }
+  for (; k < last; ++k) {
+    const auto word = static_cast<uint32_t>(Int32At(codes, k * words + c));
+    for (int64_t i = 0; i < kPerWord; ++i) {
+      const int shift = kBits * kNibble[static_cast<size_t>(i)];
+      out[i * t.k + k] = static_cast<uint8_t>(word >> shift & 15);
+    }
+  }
+}
 
 class AwqReader final : public FormatReader {
  public:
@@ -61,13 +112,9 @@ class AwqReader final : public FormatReader {
     t.codes.resize(static_cast<size_t>(t.n * t.k));
     run([&](int part, int parts) {
       const kernels::Range share = kernels::Partition(words, part, parts);
-      for (int64_t c = share.begin; c < share.end; ++c) {
-        uint8_t* out = t.codes.data() + c * kPerWord * t.k;
-        for (int64_t k = 0; k < t.k; ++k) {
-          const auto word = static_cast<uint32_t>(Int32At(*codes, k * words + c));
-          for (int64_t i = 0; i < kPerWord; ++i) {
-            out[i * t.k + k] = static_cast<uint8_t>(word >> (kBits * kNibble[i]) & 15);
-          }
+      for (int64_t first = 0; first < t.k; first += kTileRows) {
+        for (int64_t c = share.begin; c < share.end; ++c) {
+          UnpackWords(*codes, words, c, first, std::min(t.k, first + kTileRows), t);
         }
       }
     });
@@ -111,7 +158,7 @@ class AwqReader final : public FormatReader {
       const kernels::Range share = kernels::Partition(t.n, part, parts);
       for (int64_t n = share.begin; n < share.end; ++n) {
         const PackedStream row(codes->bytes.data() + n * words * 4, 1, kBits);
-        for (int64_t k = 0; k < t.k; ++k) t.codes[static_cast<size_t>(n * t.k + k)] = row.Code(k);
+        UnpackCodes(row, t.k, t.codes.data() + n * t.k);
         const PackedStream zero(zeros->bytes.data() + n * width * 4, 1, kBits);
         for (int64_t g = 0; g < groups; ++g) {
           t.zeros[static_cast<size_t>(n * groups + g)] = zero.Code(g);

@@ -136,9 +136,12 @@ class CompressedTensorsReader final : public FormatReader {
       for (int64_t row = share.begin; row < share.end; ++row) {
         const PackedStream stream(words->bytes.data() + row * layout.width * 4, 1, t.bits);
         uint8_t* out = t.codes.data() + row * t.k;
-        for (int64_t k = 0; k < t.k; ++k) {
-          out[k] = static_cast<uint8_t>(CodeOf(stream, layout, t.bits, k) - half);
+        if (layout.crossing) {
+          UnpackCodes(stream, t.k, out);
+        } else {
+          for (int64_t k = 0; k < t.k; ++k) out[k] = CodeOf(stream, layout, t.bits, k);
         }
+        MakeSigned(out, t.k, t.bits);
       }
     });
     if (scheme.symmetric) return absl::OkStatus();
@@ -186,12 +189,18 @@ class CompressedTensorsReader final : public FormatReader {
     const auto* bytes = reinterpret_cast<const uint8_t*>(codes->bytes.data());
     t.codes.assign(bytes, bytes + codes->bytes.size());
     const int half = 1 << (t.bits - 1);
+    if (scheme.is_float || t.bits == 8) return PlainZeros(tensors, scheme, t);
     for (const uint8_t byte : t.codes) {
       const int code = static_cast<int8_t>(byte);
-      if (!scheme.is_float && (code < -half || code >= half)) {
+      if (code < -half || code >= half) {
         return tensors.Wrong("weight", fmt::format("code {}, expected {} bits", code, t.bits));
       }
     }
+    return PlainZeros(tensors, scheme, t);
+  }
+
+  static absl::Status PlainZeros(const ModuleTensors& tensors, const CompressionScheme& scheme,
+                                 QuantizedTensor& t) {
     return scheme.symmetric || scheme.is_float ? absl::OkStatus() : ReadPlainZeros(tensors, t);
   }
 

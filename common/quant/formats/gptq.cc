@@ -70,7 +70,7 @@ class GptqReader final : public FormatReader {
       for (int64_t n = rows.begin; n < rows.end; ++n) {
         const PackedStream column(words + n * 4, t.n, bits_);
         uint8_t* out = t.codes.data() + n * t.k + first;
-        for (int64_t i = 0; i < count; ++i) out[i] = column.Code(i);
+        UnpackCodes(column, count, out);
       }
     }
   }

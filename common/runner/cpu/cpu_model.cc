@@ -11,6 +11,7 @@
 #include "common/quant/formats/stack_form.h"
 #include "common/quant/formats/weight_source.h"
 #include "common/quant/round_to_nearest.h"
+#include "kernels/gemm/pack.h"
 
 namespace baton {
 namespace {
@@ -192,13 +193,13 @@ class Loader {
     return linear;
   }
 
-  static absl::StatusOr<kernels::PackedWeight> PackViews(const std::vector<WeightView>& views,
-                                                         kernels::WeightScheme scheme,
-                                                         const std::string& name) {
+  absl::StatusOr<kernels::PackedWeight> PackViews(const std::vector<WeightView>& views,
+                                                  kernels::WeightScheme scheme,
+                                                  const std::string& name) {
     if (const std::string problem = kernels::PackProblem(views, scheme); !problem.empty()) {
       return FailedPrecondition("tensor '{}': {}", name, problem);
     }
-    return kernels::Pack(views, scheme);
+    return kernels::PackInParts(views, scheme, [this](const auto& work) { pool_.Run(work); });
   }
 
   // The tensor's own bytes where the kernels can read them in place, else an fp32 copy: a file may
