@@ -1,6 +1,7 @@
 #include "common/worker/loaded_model.h"
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -31,6 +32,12 @@ uint64_t AvailableMemory() {
   return 0;
 }
 
+double FileGigabytes(const Checkpoint& checkpoint) {
+  size_t bytes = 0;
+  for (const auto& [name, view] : checkpoint.tensors()) bytes += view.bytes.size();
+  return static_cast<double>(bytes) * 1e-9;
+}
+
 int ThreadsOf(const WorkerOptions& options) {
   if (options.threads > 0) return options.threads;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -59,6 +66,7 @@ absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger
   const ModelConfig& config = checkpoint.config();
   const int threads = ThreadsOf(options);
   std::shared_ptr<const CpuModel> model;
+  const auto start = std::chrono::steady_clock::now();
   {
     ThreadPool pool(threads);
     const LoadOptions load{.format = options.weights, .note = [&logger](std::string_view note) {
@@ -66,6 +74,7 @@ absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger
                            }};
     BATON_ASSIGN_OR_RETURN(model, LoadCpuModel(checkpoint, load, pool));
   }
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   const kernels::KvGeometry geometry{config.layers, config.kv_heads, config.head_dim};
   if (const auto wrong = kernels::KvPageLayout::Validate(geometry, options.page_tokens)) {
     return InvalidArgument("page tokens: {}", *wrong);
@@ -86,6 +95,8 @@ absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger
   logger.Info("model.loaded", {{"architecture", config.architecture->name},
                                {"weights", NameOf(options.weights)},
                                {"weight_bytes", model->weight_bytes()},
+                               {"load_seconds", spent.count()},
+                               {"load_gb_per_second", FileGigabytes(checkpoint) / spent.count()},
                                {"kv_format", kernels::KvFormatsName(options.kv_format)},
                                {"pages", pages},
                                {"page_tokens", options.page_tokens},
