@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <span>
@@ -52,24 +53,30 @@ absl::StatusOr<std::vector<Side>> ParseSides(std::string_view flag, const std::s
   return sides;
 }
 
-// Every checkpoint must be one that may serve with the others: the check of a pair, once per
-// folder.
+// Every checkpoint must be one that may serve with the others: the check of a pair. A folder is
+// read once.
 absl::Status CheckMayServe(const EvalMatrixOptions& options, const std::vector<Side>& prefills,
                            const std::vector<Side>& decodes) {
-  std::set<std::pair<std::string, std::string>> checked;
-  const auto served = [&](const Side& side) {
-    return ServedRole{.model = side.model,
-                      .weights = side.weights,
-                      .trust_model_identity = options.trust_model_identity};
-  };
+  std::map<std::string, v1::KvContract> contracts;
+  for (const std::vector<Side>* sides : {&prefills, &decodes}) {
+    for (const Side& side : *sides) {
+      if (contracts.contains(side.model)) continue;
+      BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                             Checkpoint::Open(side.model, {.accept_quantized = true}));
+      BATON_ASSIGN_OR_RETURN(contracts[side.model],
+                             ContractOf({.model = side.model,
+                                         .weights = side.weights,
+                                         .trust_model_identity = options.trust_model_identity},
+                                        checkpoint));
+    }
+  }
   for (const Side& prefill : prefills) {
     for (const Side& decode : decodes) {
-      if (!checked.emplace(prefill.model, decode.model).second) continue;
-      BATON_ASSIGN_OR_RETURN(const ContractCheck check, CheckPair(served(prefill), served(decode)));
-      if (!check.ok()) {
-        return FailedPrecondition("{} and {} may not serve together: {}", prefill.model,
-                                  decode.model, Describe(check.mismatches));
-      }
+      const ContractCheck check =
+          CheckContracts(contracts.at(prefill.model), contracts.at(decode.model));
+      if (check.ok()) continue;
+      return FailedPrecondition("{} and {} may not serve together: {}", prefill.model, decode.model,
+                                Describe(check.mismatches));
     }
   }
   return absl::OkStatus();

@@ -38,25 +38,47 @@ class PerplexityTest(unittest.TestCase):
 
 
 class ServedPairTest(unittest.TestCase):
-    def test_greedy_tokens_leave_the_references_where_eval_says(self):
+    WINDOW, TOKENS, WINDOWS = 128, 24, 3
+
+    def setUp(self):
         need_shared("data/valid_65536.u16")
-        window, tokens, windows = 128, 24, 3
-        out = json.loads(baton("eval", "divergence", *both(TINY), "--prefill-weights=w8a8", "--decode-weights=w4a16",
-                               "--kv=int8", "--tokens", VALIDATION, f"--window={window}", f"--max-windows={windows}",
-                               f"--greedy-tokens={tokens}", "--output=json"))
-        ids = array.array("H", VALIDATION.read_bytes()[:2 * window * windows])
-        prompts = [ids[i * window:i * window + window // 2] for i in range(windows)]
+
+    def check(self, evaluated, served):
+        """The pair's greedy tokens leave the reference's where `baton eval` says; both lists are flags."""
+        out = json.loads(baton("eval", "divergence", *evaluated, "--kv=int8", "--tokens", VALIDATION, f"--window={self.WINDOW}",
+                               f"--max-windows={self.WINDOWS}", f"--greedy-tokens={self.TOKENS}", "--output=json"))
+        ids = array.array("H", VALIDATION.read_bytes()[:2 * self.WINDOW * self.WINDOWS])
+        prompts = [ids[i * self.WINDOW:i * self.WINDOW + self.WINDOW // 2] for i in range(self.WINDOWS)]
 
         def continue_greedily(*flags):
             with cluster(*flags) as c:
-                return [c.generate_ids(prompt, f"--max-tokens={tokens}", "--temperature=0", "--ignore-eos")["token_ids"]
+                return [c.generate_ids(prompt, f"--max-tokens={self.TOKENS}", "--temperature=0", "--ignore-eos")["token_ids"]
                         for prompt in prompts]
 
         reference = continue_greedily(*FLOAT)
-        served = continue_greedily("--prefill-weights=w8a8", "--decode-weights=w4a16", "--kv=int8")
-        differences = [next((i for i in range(tokens) if r[i] != s[i]), tokens) for r, s in zip(reference, served)]
+        got = continue_greedily(*served, "--kv=int8")
+        differences = [next((i for i in range(self.TOKENS) if r[i] != g[i]), self.TOKENS) for r, g in zip(reference, got)]
         self.assertEqual(differences, out["first_difference"])
-        self.assertLess(min(differences), tokens, "every continuation is equal: the comparison shows nothing")
+        self.assertLess(min(differences), self.TOKENS, "every continuation is equal: the comparison shows nothing")
+
+    def test_schemes_at_load(self):
+        schemes = ["--prefill-weights=w8a8", "--decode-weights=w4a16"]
+        self.check([*both(TINY), *schemes], schemes)
+
+    def test_a_pair_made_by_baton_quantize(self):
+        need_shared("data/calibration.jsonl")
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        # A short calibration, for its speed: the pair is worse than it could be, and served as it is.
+        baton("quantize", "pair", "--model", TINY, "--out", folder / "pair", "--calibration", SHARED / "data/calibration.jsonl",
+              "--samples=16", "--window=64", timeout=500)
+        prefill, decode = folder / "pair/prefill", folder / "pair/decode"
+        self.assertIn("may prefill for", baton("inspect", prefill, "--with", decode))
+        # The keys of the pair's cache are scaled: the model it was made from may not read it.
+        refused = baton("inspect", prefill, "--with", TINY, check=False)
+        self.assertNotEqual(0, refused.returncode)
+        self.assertIn("different bases of the cache", refused.stderr)
+        self.check(["--prefill-model", prefill, "--decode-model", decode, "--reference-model", TINY],
+                   ["--prefill-model", prefill, "--decode-model", decode, "--prefill-weights=auto", "--decode-weights=auto"])
 
 
 class MatrixTest(unittest.TestCase):
