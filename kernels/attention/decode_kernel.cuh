@@ -196,8 +196,8 @@ __global__ void __launch_bounds__(32 * kDecodeMaxWarps, 1)
 
   DecodeLoader<T> loader(args, ring, full, warp, warps);
   for (int i = 0; i < args.stages; ++i) loader.Issue();
-  AllowSuccessor();
   WaitForPredecessor();
+  AllowSuccessor();  // not earlier: a successor may count on our predecessor's having finished
 
   DecodeQuery<T> query;
   DecodeState<T> state;

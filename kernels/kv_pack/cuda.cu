@@ -219,7 +219,9 @@ __device__ __forceinline__ uint64_t ConvertCodes(const SlabArgs& args, const Sec
     float x[kKvLaneValues];
     From::Decode(in, from[group], x);
     KvExtremes extremes{};
-    if constexpr (To::kScaleBytes > 0) extremes = ReduceExtremes(x, args.lanes);
+    if constexpr (To::kScaleBytes > 0) {
+      extremes = ReduceExtremes<To::kSymmetric>(x, args.lanes);
+    }
     const uint32_t scale = To::Scale(extremes);
     uint32_t out[To::kLaneWords];
     To::Encode(x, extremes, scale, out);

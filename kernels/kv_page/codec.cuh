@@ -41,20 +41,22 @@ __device__ __forceinline__ float KvMax(float a, float b) {
   return r;
 }
 
-// Over `lanes` neighbouring lanes, a power of two; every lane of the warp takes part.
+// Over `lanes` neighbouring lanes, a power of two; every lane of the warp takes part. kSymmetric:
+// -amax and amax.
+template <bool kSymmetric>
 __device__ __forceinline__ KvExtremes ReduceExtremes(const float (&x)[kKvLaneValues], int lanes) {
   float min = x[0];
-  float max = x[0];
+  float max = kSymmetric ? fabsf(x[0]) : x[0];
 #pragma unroll
   for (int i = 1; i < kKvLaneValues; ++i) {
-    min = KvMin(min, x[i]);
-    max = KvMax(max, x[i]);
+    if constexpr (!kSymmetric) min = KvMin(min, x[i]);
+    max = KvMax(max, kSymmetric ? fabsf(x[i]) : x[i]);
   }
   for (int offset = lanes / 2; offset > 0; offset /= 2) {
-    min = KvMin(min, __shfl_xor_sync(0xFFFFFFFFu, min, offset));
+    if constexpr (!kSymmetric) min = KvMin(min, __shfl_xor_sync(0xFFFFFFFFu, min, offset));
     max = KvMax(max, __shfl_xor_sync(0xFFFFFFFFu, max, offset));
   }
-  return {min, max};
+  return {kSymmetric ? -max : min, max};
 }
 
 // fp16 bits of a scale: saturated; never zero unless the exact one is.
@@ -77,9 +79,13 @@ struct KvDivisor {
     return __fmaf_rn(__fmaf_rn(-q, s, x), reciprocal, q);
   }
 };
-// rint(clamp(y)) in the low bits; two's complement.
+// rint(y) in the low bits, two's complement; |y| < 2^22.
+__device__ __forceinline__ uint32_t KvRound(float y) {
+  return __float_as_uint(__fadd_rn(y, 12582912.0f /* 1.5 · 2^23 */));
+}
+template <bool kClamp>
 __device__ __forceinline__ uint32_t KvRound(float y, float low, float high) {
-  return __float_as_uint(__fadd_rn(fminf(fmaxf(y, low), high), 12582912.0f /* 1.5 · 2^23 */));
+  return KvRound(kClamp ? fminf(fmaxf(y, low), high) : y);
 }
 
 // {s, m} of value = s · x + m.
@@ -107,6 +113,7 @@ struct KvCodecTraits {
   static constexpr int kBits = kCodeBits;
   static constexpr int kScaleBytes = static_cast<int>(KvScaleBytes(kName));
   static constexpr int kLaneWords = kKvLaneValues * kBits / 32;
+  static constexpr bool kSymmetric = kScaleBytes == 2;
   static constexpr bool kBf16 = kBf16Pairs;      // pairs are bf16, else fp16
   static constexpr int kWordPairs = 16 / kBits;  // pairs in one 32-bit word of codes
   // Dimensions (from the word's first) of pair p of UnpackDims.
@@ -117,6 +124,13 @@ struct KvCodecFp16 : KvCodecTraits<KvFormat::kFp16, 16> {
   static __device__ uint32_t Scale(const KvExtremes&) { return 0; }
   static __device__ void Encode(const float (&x)[kKvLaneValues], const KvExtremes&, uint32_t,
                                 uint32_t (&words)[kLaneWords]) {
+    uint32_t special = 0;  // the top bit of a half: its exponent is that of infinities and NaN
+#pragma unroll
+    for (int i = 0; i < kLaneWords; ++i) {
+      words[i] = Fp16::FromFloat2(x[2 * i], x[2 * i + 1]);
+      special |= (words[i] & 0x7C007C00u) + 0x04000400u;
+    }
+    if ((special & 0x80008000u) == 0) return;
 #pragma unroll
     for (int i = 0; i < kLaneWords; ++i) {
       words[i] = Fp16FromFloat(x[2 * i]) | uint32_t{Fp16FromFloat(x[2 * i + 1])} << 16;
@@ -145,6 +159,13 @@ struct KvCodecBf16 : KvCodecTraits<KvFormat::kBf16, 16, /*kBf16Pairs=*/true> {
   static __device__ uint32_t Scale(const KvExtremes&) { return 0; }
   static __device__ void Encode(const float (&x)[kKvLaneValues], const KvExtremes&, uint32_t,
                                 uint32_t (&words)[kLaneWords]) {
+    uint32_t special = 0;  // the top bit of a half: its exponent is that of infinities and NaN
+#pragma unroll
+    for (int i = 0; i < kLaneWords; ++i) {
+      words[i] = Bf16::FromFloat2(x[2 * i], x[2 * i + 1]);
+      special |= (words[i] & 0x7F807F80u) + 0x00800080u;
+    }
+    if ((special & 0x80008000u) == 0) return;
 #pragma unroll
     for (int i = 0; i < kLaneWords; ++i) {
       words[i] = Bf16FromFloat(x[2 * i]) | uint32_t{Bf16FromFloat(x[2 * i + 1])} << 16;
@@ -269,11 +290,24 @@ struct KvCodecInt8 : KvCodecTraits<KvFormat::kInt8, 8> {
     const float s = FloatFromFp16(static_cast<uint16_t>(scale));
     const bool zero = !group.finite() || s == 0.0f;
     const KvDivisor divisor = KvDivisor::By(s);
+    // Only a scale far from amax / 127 (saturated, or subnormal) can give larger codes.
+    if (divisor.Divide(group.max) < 127.5f) {
+      Round<false>(x, divisor, zero, words);
+    } else {
+      Round<true>(x, divisor, zero, words);
+    }
+  }
+  template <bool kClamp>
+  static __device__ __forceinline__ void Round(const float (&x)[kKvLaneValues],
+                                               const KvDivisor& divisor, bool zero,
+                                               uint32_t (&words)[kLaneWords]) {
 #pragma unroll
     for (int i = 0; i < kLaneWords; ++i) {
       uint32_t q[4];
 #pragma unroll
-      for (int j = 0; j < 4; ++j) q[j] = KvRound(divisor.Divide(x[4 * i + j]), -127.0f, 127.0f);
+      for (int j = 0; j < 4; ++j) {
+        q[j] = KvRound<kClamp>(divisor.Divide(x[4 * i + j]), -127.0f, 127.0f);
+      }
       const uint32_t low = KvBytePermute(q[0], q[1], 0x0040);
       const uint32_t high = KvBytePermute(q[2], q[3], 0x0040);
       words[i] = zero ? 0u : KvBytePermute(low, high, 0x5410);
@@ -320,13 +354,25 @@ struct KvCodecInt4 : KvCodecTraits<KvFormat::kInt4, 4> {
     const float m = FloatFromFp16(static_cast<uint16_t>(scale >> 16));
     const bool zero = !group.finite() || s == 0.0f;
     const KvDivisor divisor = KvDivisor::By(s);
+    const float low = divisor.Divide(__fsub_rn(group.min, m));
+    const float high = divisor.Divide(__fsub_rn(group.max, m));
+    if (low >= -0.5f && high < 15.5f) {
+      Round<false>(x, m, divisor, zero, words);
+    } else {
+      Round<true>(x, m, divisor, zero, words);
+    }
+  }
+  template <bool kClamp>
+  static __device__ __forceinline__ void Round(const float (&x)[kKvLaneValues], float m,
+                                               const KvDivisor& divisor, bool zero,
+                                               uint32_t (&words)[kLaneWords]) {
 #pragma unroll
     for (int i = 0; i < kLaneWords; ++i) {
       uint32_t word = 0;
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
         const float y = divisor.Divide(__fsub_rn(x[8 * i + j], m));
-        word |= (KvRound(y, 0.0f, 15.0f) & 15u) << (4 * j);
+        word |= (KvRound<kClamp>(y, 0.0f, 15.0f) & 15u) << (4 * j);
       }
       words[i] = zero ? 0u : word;
     }
@@ -337,8 +383,9 @@ struct KvCodecInt4 : KvCodecTraits<KvFormat::kInt4, 4> {
     const float m = FloatFromFp16(static_cast<uint16_t>(scale >> 16));
 #pragma unroll
     for (int i = 0; i < kKvLaneValues; ++i) {
-      const float q = static_cast<float>(words[i / 8] >> (4 * (i % 8)) & 15u);
-      x[i] = __fadd_rn(m, __fmul_rn(s, q));
+      const uint32_t code = words[i / 8] >> (4 * (i % 8)) & 15u;
+      const float q = __fsub_rn(__uint_as_float(code | 0x4B000000u /* 2^23 */), 8388608.0f);
+      x[i] = __fmaf_rn(s, q, m);  // s · q is exact
     }
   }
   static __device__ __forceinline__ KvAffine ReadScale(const void* scale) {

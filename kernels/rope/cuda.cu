@@ -105,7 +105,7 @@ __device__ __forceinline__ void WriteGroup(const float (&x)[kKvLaneValues],
                                            const KvPlaneView& plane, std::byte* page,
                                            uint64_t group) {
   KvExtremes extremes{};
-  if constexpr (Codec::kScaleBytes > 0) extremes = ReduceExtremes(x, lanes);
+  if constexpr (Codec::kScaleBytes > 0) extremes = ReduceExtremes<Codec::kSymmetric>(x, lanes);
   const uint32_t scale = Codec::Scale(extremes);
   uint32_t words[Codec::kLaneWords];
   Codec::Encode(x, extremes, scale, words);
