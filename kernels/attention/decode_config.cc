@@ -36,7 +36,10 @@ constexpr int kMaxStages = 4;    // 16 warps hide latency; deeper rings gained n
 
 }  // namespace
 
-bool DecodeHasFormats(KvFormats formats) { return FindLine(formats) != nullptr; }
+int DecodeChunkTokens(KvFormats formats) {
+  const FormatLine* line = FindLine(formats);
+  return line == nullptr ? 0 : line->chunk_tokens;
+}
 
 size_t DecodeSharedBytes(const DecodeConfig& config, const DecodeProblem& problem) {
   size_t stage = 0;

@@ -29,8 +29,9 @@ struct DecodeProblem {
   int64_t tokens = 0;  // of all sequences, about; 0: not known
 };
 
-// Whether there is a kernel for these formats: equal ones, or k8v4.
-bool DecodeHasFormats(KvFormats formats);
+// Tokens a warp takes at a time: fixed by the kernel of these formats. 0 if there is none (there is
+// for equal formats and for k8v4).
+int DecodeChunkTokens(KvFormats formats);
 // The fastest layout known (measured on an H100, see README.md). A captured launch keeps its
 // layout: capture one for each number of sequences.
 DecodeConfig ChooseDecode(const DecodeProblem& problem);

@@ -31,6 +31,10 @@ const DecodeFormat* FindFormat(KvFormats formats) {
   return found == std::end(kFormats) ? nullptr : found;
 }
 
+constexpr int kMaxWarps = 16;
+constexpr int kMaxStages = 32;  // a lane initializes a barrier
+constexpr size_t kMaxSharedBytes = 227 * 1024;
+
 bool Aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 }  // namespace
@@ -46,8 +50,9 @@ const char* DecodeAttentionProblem(const DecodeAttentionParams& params) {
   if (geometry.head_dim != 64 && geometry.head_dim != 128) {
     return "decode attention: head_dim, expected 64 or 128";
   }
-  if (FindFormat(layout.formats()) == nullptr)
+  if (FindFormat(layout.formats()) == nullptr) {
     return "decode attention: formats of K and V, expected equal ones or k8v4";
+  }
   if (params.q_heads < 1 || params.q_heads % geometry.kv_heads != 0) {
     return "decode attention: q_heads, expected a multiple of kv_heads";
   }
@@ -55,9 +60,15 @@ const char* DecodeAttentionProblem(const DecodeAttentionParams& params) {
     return "decode attention: layer, expected one of the cache";
   }
   const DecodeConfig& config = params.config;
-  if (config.warps < 1 || config.warps > 16 || config.stages < 1 || config.stages > 32 ||
-      config.blocks_per_sm < 1 || config.chunk_tokens % 16 != 0) {
-    return "decode attention: config, expected one of ChooseDecode for these formats";
+  const DecodeProblem shape{.formats = layout.formats(),
+                            .head_dim = geometry.head_dim,
+                            .q_heads = params.q_heads,
+                            .kv_heads = geometry.kv_heads};
+  if (config.warps < 1 || config.warps > kMaxWarps || config.stages < 1 ||
+      config.stages > kMaxStages || config.blocks_per_sm < 1 ||
+      config.chunk_tokens != DecodeChunkTokens(layout.formats()) ||
+      DecodeSharedBytes(config, shape) > kMaxSharedBytes) {
+    return "decode attention: config, expected one of ChooseDecode for these formats and heads";
   }
   if (params.sm_count < 1) return "decode attention: sm_count, expected that of the device";
   if (params.q_stride % 8 != 0 || params.out_stride % 8 != 0 || !Aligned(params.q) ||

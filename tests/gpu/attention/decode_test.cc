@@ -191,6 +191,11 @@ TEST_F(DecodeTest, RefusalsNameTheField) {
   params.q_heads = 3;
   EXPECT_STREQ(DecodeAttentionProblem(params),
                "decode attention: q_heads, expected a multiple of kv_heads");
+  params.q_heads = 4;
+  params.config = {.warps = 16, .stages = 30, .chunk_tokens = 16};
+  EXPECT_STREQ(
+      DecodeAttentionProblem(params),
+      "decode attention: config, expected one of ChooseDecode for these formats and heads");
 }
 
 }  // namespace

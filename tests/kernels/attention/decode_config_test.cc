@@ -13,7 +13,7 @@ constexpr size_t kSmLimit = 228 * 1024;
 
 TEST(DecodeConfigTest, BlocksFitTheirShareOfAnSm) {
   for (const KvFormats formats : kAllFormatPairs) {
-    ASSERT_TRUE(DecodeHasFormats(formats));
+    ASSERT_GT(DecodeChunkTokens(formats), 0);
     for (const int head_dim : {64, 128}) {
       for (const auto& [q_heads, kv_heads] :
            {std::pair{32, 8}, {32, 32}, {64, 8}, {16, 1}, {28, 4}}) {
@@ -25,7 +25,7 @@ TEST(DecodeConfigTest, BlocksFitTheirShareOfAnSm) {
           const size_t bytes = DecodeSharedBytes(config, problem);
           EXPECT_LE(bytes, kBlockLimit);
           EXPECT_LE((bytes + 1024) * config.blocks_per_sm, kSmLimit);
-          EXPECT_EQ(config.chunk_tokens % 16, 0);
+          EXPECT_EQ(config.chunk_tokens, DecodeChunkTokens(formats));
         }
       }
     }
@@ -51,8 +51,8 @@ TEST(DecodeConfigTest, ShapeOfTheGrid) {
 }
 
 TEST(DecodeConfigTest, OtherPairsOfFormatsAreRefused) {
-  EXPECT_FALSE(DecodeHasFormats({KvFormat::kFp16, KvFormat::kInt8}));
-  EXPECT_FALSE(DecodeHasFormats({KvFormat::kInt4, KvFormat::kInt8}));
+  EXPECT_EQ(DecodeChunkTokens({KvFormat::kFp16, KvFormat::kInt8}), 0);
+  EXPECT_EQ(DecodeChunkTokens({KvFormat::kInt4, KvFormat::kInt8}), 0);
 }
 
 }  // namespace
