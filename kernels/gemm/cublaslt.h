@@ -14,7 +14,7 @@
 namespace baton::kernels::cuda {
 
 struct LtTuning {
-  int repeats = 5;  // launches of each algorithm; the fastest counts
+  int repeats = 5;  // launches of each of the few that a first pass leaves; medians are compared
   // Device memory that is overwritten before each launch, so that the weights come from memory as
   // they will in a forward pass: at least twice the L2. Null: they stay in L2 if they fit.
   void* flush = nullptr;
@@ -69,6 +69,7 @@ class CublasLt {
     cudaStream_t stream = nullptr;
   };
   struct Plan;
+  struct EventPair;
 
   CublasLt(cublasLtHandle_t handle, void* workspace, size_t workspace_bytes);
   static Operands OperandsOf(const GemmF16Params& params);
@@ -81,8 +82,8 @@ class CublasLt {
   int CandidatesOf(const LtKey& key);
   void ChooseFor(const LtKey& key, int candidate);
   cudaError_t TuneKey(const LtKey& key, const Operands& operands, const LtTuning& tuning);
-  double Time(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo,
-              const LtTuning& tuning);
+  double TimeOnce(const Plan& plan, const Operands& operands, const cublasLtMatmulAlgo_t& algo,
+                  const LtTuning& tuning, const EventPair& events);
 
   cublasLtHandle_t handle_;
   void* workspace_;

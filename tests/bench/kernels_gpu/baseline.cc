@@ -12,6 +12,7 @@ namespace {
 
 namespace cuda = kernels::cuda;
 
+constexpr int kRetimedRows = 1024;
 constexpr int kCandidateReplays = 5;  // to choose; the choice is then timed in full
 
 cudaError_t GemmEx(cublasHandle_t handle, const ProductOperands& operands, int m, int copy,
@@ -57,9 +58,9 @@ CublasBaseline::~CublasBaseline() {
 }
 
 const CublasBaseline::Best& CublasBaseline::Time(const GemmShape& shape, int m) {
-  const auto key = std::make_tuple(shape.n, shape.k, m);
-  const auto place = known_.find(key);
-  if (place != known_.end()) return place->second;
+  const auto [place, is_new] = known_.try_emplace(std::make_tuple(shape.n, shape.k, m));
+  Best& best = place->second;
+  if (!is_new && m < kRetimedRows) return best;
   if (operands_ == nullptr || operands_->shape().n != shape.n || operands_->shape().k != shape.k) {
     const std::vector<int>& tokens = bench_.options().tokens;
     const int max_m = std::max(m, *std::max_element(tokens.begin(), tokens.end()));
@@ -71,43 +72,50 @@ const CublasBaseline::Best& CublasBaseline::Time(const GemmShape& shape, int m) 
                     static_cast<size_t>(max_m) * shape.k, 1.0f, 12);
     cuda::OrAbort(cudaDeviceSynchronize(), "fill");
   }
-  return known_.emplace(key, Measure(*operands_, m)).first->second;
+  if (is_new) Choose(m, &best);
+  Measure(m, &best);
+  return best;
 }
 
-CublasBaseline::Best CublasBaseline::Measure(const ProductOperands& operands, int m) {
-  const auto params = [&](int copy, cudaStream_t stream) {
-    return cuda::GemmF16Params{.m = m,
-                               .n = operands.shape().n,
-                               .k = operands.shape().k,
-                               .a = operands.activations(),
-                               .lda = operands.shape().k,
-                               .w = operands.weight(copy),
-                               .out = operands.out(),
-                               .ldo = operands.shape().n,
-                               .stream = stream};
-  };
-  const BenchCall lt = [&](int copy, cudaStream_t stream) {
-    return cuda::GemmF16(*lt_, params(copy, stream));
-  };
-  const BenchCall ex = [&](int copy, cudaStream_t stream) {
-    return GemmEx(static_cast<cublasHandle_t>(handle_), operands, m, copy, stream);
-  };
-  Best best;
+cuda::GemmF16Params CublasBaseline::Params(int m, int copy, cudaStream_t stream) const {
+  const GemmShape& shape = operands_->shape();
+  return {.m = m,
+          .n = shape.n,
+          .k = shape.k,
+          .a = operands_->activations(),
+          .lda = shape.k,
+          .w = operands_->weight(copy),
+          .out = operands_->out(),
+          .ldo = shape.n,
+          .stream = stream};
+}
+
+void CublasBaseline::Choose(int m, Best* best) {
+  const int candidates = lt_->Candidates(Params(m, 0, nullptr));
+  double fastest = 0.0;
   int chosen = -1;
-  if (handle_ != nullptr) best.us = bench_.TimeUs(operands.copies(), ex, kCandidateReplays);
-  const int candidates = lt_->Candidates(params(0, nullptr));
-  for (int i = 0; i < candidates; ++i) {
-    lt_->Choose(params(0, nullptr), i);
-    const double us = bench_.TimeUs(operands.copies(), lt, kCandidateReplays);
-    if (us > 0.0 && (best.us == 0.0 || us < best.us)) {
-      best.us = us;
+  for (int i = handle_ != nullptr ? -1 : 0; i < candidates; ++i) {
+    best->algorithm = i;
+    Measure(m, best, kCandidateReplays);
+    if (best->us > 0.0 && (fastest == 0.0 || best->us < fastest)) {
+      fastest = best->us;
       chosen = i;
     }
   }
-  if (chosen >= 0) lt_->Choose(params(0, nullptr), chosen);
-  best.us = bench_.TimeUs(operands.copies(), chosen >= 0 ? lt : ex);
-  best.how = chosen >= 0 ? fmt::format("Lt {}", chosen) : "GemmEx";
-  return best;
+  best->algorithm = chosen;
+  best->how = chosen >= 0 ? fmt::format("Lt {}", chosen) : "GemmEx";
+}
+
+void CublasBaseline::Measure(int m, Best* best, int replays) {
+  if (best->algorithm >= 0) lt_->Choose(Params(m, 0, nullptr), best->algorithm);
+  best->us = bench_.TimeUs(
+      operands_->copies(),
+      [&](int copy, cudaStream_t stream) {
+        return best->algorithm >= 0
+                   ? cuda::GemmF16(*lt_, Params(m, copy, stream))
+                   : GemmEx(static_cast<cublasHandle_t>(handle_), *operands_, m, copy, stream);
+      },
+      replays);
 }
 
 }  // namespace baton::bench

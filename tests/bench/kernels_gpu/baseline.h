@@ -43,14 +43,19 @@ class CublasBaseline {
   CublasBaseline& operator=(const CublasBaseline&) = delete;
 
   struct Best {
-    double us = 0.0;  // 0: nothing ran
-    std::string how;  // "GemmEx", "Lt 3"
+    double us = 0.0;     // 0: nothing ran
+    std::string how;     // "GemmEx", "Lt 3"
+    int algorithm = -1;  // of cuBLASLt; -1: GemmEx
   };
-  // Measured at the first call for a shape and M, then remembered.
+  // The choice is made at the first call for a shape and M. Its time is remembered, but for large M
+  // taken again at every call: there the clock sinks under load, and what is compared must be
+  // measured side by side.
   const Best& Time(const GemmShape& shape, int m);
 
  private:
-  Best Measure(const ProductOperands& operands, int m);
+  void Choose(int m, Best* best);  // for operands_
+  void Measure(int m, Best* best, int replays = 0);
+  kernels::cuda::GemmF16Params Params(int m, int copy, cudaStream_t stream) const;
 
   GpuBench& bench_;
   void* handle_ = nullptr;  // cublasHandle_t
