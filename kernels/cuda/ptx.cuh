@@ -86,6 +86,7 @@ __device__ __forceinline__ void BarrierWait(uint64_t* barrier, uint32_t parity) 
 // --- Bulk copy (linear, by the copy engine) --------------------------------------------------
 
 // Cache hints of the copy engine and of ld.global.L2::cache_hint.
+inline constexpr uint64_t kEvictNormal = 0x1000000000000000ull;
 inline constexpr uint64_t kEvictFirst = 0x12F0000000000000ull;
 inline constexpr uint64_t kEvictLast = 0x14F0000000000000ull;
 

@@ -21,6 +21,11 @@ struct TileSums {
   static constexpr int kPitch = kRows + 4;  // floats of a token: no bank conflicts in Write
   static constexpr int kPartFloats = kTokens * kPitch;
   static constexpr int kBytes = kParts * kPartFloats * 4;
+  static constexpr int kRanksAtOnce = 4;
+
+  static __device__ __forceinline__ void Add(float4& sum, const float4& x) {
+    sum.x += x.x, sum.y += x.y, sum.z += x.z, sum.w += x.w;
+  }
 
   // The accumulators of a warpgroup (wgmma.cuh) for rows first_row … first_row + 63 of part `part`;
   // only the first `tokens` of them.
@@ -46,13 +51,27 @@ struct TileSums {
     for (int e = rank * threads + threadIdx.x; e < tokens * kQuads; e += split * threads) {
       const float* at = sums + e / kQuads * kPitch + e % kQuads * 4;
       float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      for (int r = 0; r < split; ++r) {
+      if (split == 1) {
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
-          const float* from = at + part * kPartFloats;
-          const float4 x =
-              split == 1 ? *reinterpret_cast<const float4*>(from) : LoadRemote4(from, r);
-          sum.x += x.x, sum.y += x.y, sum.z += x.z, sum.w += x.w;
+          Add(sum, *reinterpret_cast<const float4*>(at + part * kPartFloats));
+        }
+      }
+      // Loads from other blocks take long: several at a time.
+      for (int first = 0; first < split && split > 1; first += kRanksAtOnce) {
+        float4 x[kRanksAtOnce][kParts];
+#pragma unroll
+        for (int r = 0; r < kRanksAtOnce; ++r) {
+#pragma unroll
+          for (int part = 0; part < kParts; ++part) {
+            x[r][part] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            if (first + r < split) x[r][part] = LoadRemote4(at + part * kPartFloats, first + r);
+          }
+        }
+#pragma unroll
+        for (int r = 0; r < kRanksAtOnce; ++r) {
+#pragma unroll
+          for (int part = 0; part < kParts; ++part) Add(sum, x[r][part]);
         }
       }
       store(e / kQuads, e % kQuads * 4, sum);

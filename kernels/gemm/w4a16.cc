@@ -11,6 +11,8 @@ constexpr int kTileK = Int4TileLayout::kTileK;
 constexpr int kTileRows = Int4TileLayout::kTileRows;
 constexpr int64_t kMaxDimension = 1 << 24;
 
+constexpr int64_t kKeptBytes = 16 << 20;  // activations that may stay in the L2 beside weights
+
 bool Aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 GemmSize SizeOf(const GemmW4A16Params& p) {
@@ -94,6 +96,7 @@ cudaError_t LaunchLarge(const GemmW4A16Params& p, const void* a, int64_t lda,
   params.row_blocks = plan.row_blocks;
   params.token_blocks = plan.token_blocks;
   params.token_group = plan.token_group;
+  params.keep_activations = p.m * p.layout.k * 2 <= kKeptBytes;
   return kernel.launch[static_cast<int>(p.type)][p.layout.zeros](ShapeOf(plan), p.stream, weights,
                                                                  activations, params);
 }

@@ -44,11 +44,9 @@ struct LargeShape {
   static constexpr int kProducerRegisters = 40;
   static constexpr int kThreads = kConsumers + (kShiftRegisters ? 128 : 32);
   static constexpr int kActivationBytes = kTokens * 256;  // of a stage: [2][kTokens][64 of K]
-  // Two grids on an SM, where registers allow: weights of the next product arrive while one ends.
-  static constexpr int kBlocksPerSm =
-      kGroups * kParts == 1 || (kGroups * kParts == 2 && kBlocks == 1 && kTokens <= 64) ? 2 : 1;
+  static constexpr int kBlocksPerSm = kGroups * kParts == 1 ? 2 : 1;
   // k16 steps of one wgmma batch
-  static constexpr int kBatch = kBlocks > 1 || kGroups* kParts* kBlocksPerSm >= 4 ? 2 : 4;
+  static constexpr int kBatch = kBlocks == 1 && kGroups * kParts < 4 ? 4 : 2;
   static constexpr int kChunk = kVariant.chunk();  // tokens stored at a time
   static constexpr int kChunkPitch = LargeVariant::kChunkPitch;
   static constexpr int kChunkBytes = kVariant.chunk_bytes();
@@ -90,12 +88,15 @@ template <typename S>
 __device__ __forceinline__ void LargeProduce(const LargeBlock<S>& b, const CUtensorMap* weights,
                                              const CUtensorMap* activations) {
   const int bytes = S::kActivationBytes + S::kTiles * b.p.tile_bytes;
+  // Weights that other blocks of tokens read again are not the first to leave the L2.
+  const uint64_t weight_hint = b.p.token_blocks == 1 ? kEvictFirst : kEvictNormal;
+  const uint64_t activation_hint = b.p.keep_activations ? kEvictLast : kEvictNormal;
   const auto fetch_weights = [&](int stage, int row_tile, int unit) {
     BarrierArriveExpect(&b.full[stage], bytes);
-    CopyBox(b.Weights(stage), weights, 0, unit, row_tile, &b.full[stage], kEvictFirst);
+    CopyBox(b.Weights(stage), weights, 0, unit, row_tile, &b.full[stage], weight_hint);
   };
   const auto fetch_activations = [&](int stage, int token, int unit) {
-    CopyBox(b.Activations(stage), activations, 0, token, unit * 2, &b.full[stage], kEvictLast);
+    CopyBox(b.Activations(stage), activations, 0, token, unit * 2, &b.full[stage], activation_hint);
   };
   // Weights of the first stages do not wait for the work before this.
   const int ahead = min(b.end_unit - b.first_unit, b.p.stages);

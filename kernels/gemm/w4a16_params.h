@@ -35,9 +35,10 @@ struct W4A16LargeParams {
   int split = 1;  // blocks of a cluster that share K; one tile a cluster where it is more than 1
   int stages = 0;
   int stage_bytes = 0;
-  int row_blocks = 0;    // of a cluster's rows
-  int token_blocks = 0;  // of a block's tokens
-  int token_group = 1;   // token blocks that are walked side by side
+  int row_blocks = 0;            // of a cluster's rows
+  int token_blocks = 0;          // of a block's tokens
+  int token_group = 1;           // token blocks that are walked side by side
+  bool keep_activations = true;  // in the L2
 };
 
 }  // namespace baton::kernels::cuda
