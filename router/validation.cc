@@ -42,22 +42,6 @@ absl::Status CheckNotBuilt(const v1::GenerateRequest& r) {
   if (r.has_n() && r.n() != 1) {
     return Unimplemented("n: {}, expected 1: several outputs are not built yet", r.n());
   }
-  if (r.presence_penalty() != 0) {
-    return Unimplemented("presence_penalty: {}, expected 0: penalties are not built yet",
-                         r.presence_penalty());
-  }
-  if (r.frequency_penalty() != 0) {
-    return Unimplemented("frequency_penalty: {}, expected 0: penalties are not built yet",
-                         r.frequency_penalty());
-  }
-  if (r.has_repetition_penalty() && r.repetition_penalty() != 1) {
-    return Unimplemented("repetition_penalty: {}, expected 1: penalties are not built yet",
-                         r.repetition_penalty());
-  }
-  if (!r.logit_bias().empty()) {
-    return Unimplemented("logit_bias: {} entries, expected none: not built yet",
-                         r.logit_bias().size());
-  }
   if (r.echo()) return Unimplemented("echo: true, expected false: not built yet");
   return absl::OkStatus();
 }
@@ -127,6 +111,32 @@ absl::Status FillLength(const v1::GenerateRequest& r, const ModelInfo& model,
   return absl::OkStatus();
 }
 
+// What changes the logits. The smallest and the largest repetition penalty are far beyond use and
+// keep a logit finite.
+absl::Status FillLogitChanges(const v1::GenerateRequest& r, const ModelInfo& model,
+                              const GenerateLimits& limits, v1::SamplingParams& sampling) {
+  sampling.set_presence_penalty(r.presence_penalty());
+  BATON_RETURN_IF_ERROR(CheckRange("presence_penalty", r.presence_penalty(), -2, 2));
+  sampling.set_frequency_penalty(r.frequency_penalty());
+  BATON_RETURN_IF_ERROR(CheckRange("frequency_penalty", r.frequency_penalty(), -2, 2));
+  if (r.has_repetition_penalty()) {
+    sampling.set_repetition_penalty(r.repetition_penalty());
+    BATON_RETURN_IF_ERROR(CheckRange("repetition_penalty", r.repetition_penalty(), 0.01f, 100));
+  }
+  if (r.logit_bias().size() > limits.logit_biases) {
+    return InvalidArgument("logit_bias: {} entries, expected at most {}", r.logit_bias().size(),
+                           limits.logit_biases);
+  }
+  for (const auto& [token, bias] : r.logit_bias()) {
+    if (token < 0 || static_cast<uint32_t>(token) >= model.vocab_size) {
+      return InvalidArgument("logit_bias: token {}, expected 0 to {}", token, model.vocab_size - 1);
+    }
+    BATON_RETURN_IF_ERROR(CheckRange(fmt::format("logit_bias[{}]", token), bias, -100, 100));
+  }
+  *sampling.mutable_logit_bias() = r.logit_bias();
+  return absl::OkStatus();
+}
+
 absl::Status FillSampling(const v1::GenerateRequest& r, const ModelInfo& model,
                           const GenerateLimits& limits, std::mt19937_64& rng,
                           v1::SamplingParams& sampling) {
@@ -146,6 +156,7 @@ absl::Status FillSampling(const v1::GenerateRequest& r, const ModelInfo& model,
   if (r.logprobs() > limits.logprobs) {
     return InvalidArgument("logprobs: {}, expected 0 to {}", r.logprobs(), limits.logprobs);
   }
+  BATON_RETURN_IF_ERROR(FillLogitChanges(r, model, limits, sampling));
   sampling.set_logprobs(r.logprobs());
   sampling.set_want_logprobs(r.has_logprobs());
   if (r.stop_token_ids_size() > limits.stop_token_ids) {

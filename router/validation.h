@@ -20,6 +20,7 @@ struct GenerateLimits {
   size_t stop_bytes = 256;  // each
   int stop_token_ids = 256;
   uint32_t logprobs = 20;
+  size_t logit_biases = 1024;
   float temperature = 100;
 };
 

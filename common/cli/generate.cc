@@ -42,6 +42,10 @@ absl::StatusOr<v1::GenerateRequest> MakeRequest(const GenerateOptions& options) 
   if (options.temperature) request.set_temperature(*options.temperature);
   if (options.top_p) request.set_top_p(*options.top_p);
   if (options.min_p) request.set_min_p(*options.min_p);
+  if (options.presence_penalty) request.set_presence_penalty(*options.presence_penalty);
+  if (options.frequency_penalty) request.set_frequency_penalty(*options.frequency_penalty);
+  if (options.repetition_penalty) request.set_repetition_penalty(*options.repetition_penalty);
+  request.mutable_logit_bias()->insert(options.logit_bias.begin(), options.logit_bias.end());
   if (options.top_k) request.set_top_k(*options.top_k);
   if (options.seed) request.set_seed(*options.seed);
   if (options.logprobs) request.set_logprobs(*options.logprobs);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct GenerateOptions {
   std::optional<std::string> token_ids;  // "1,2,3" or "@file"
   uint32_t max_tokens = 64;
   std::optional<float> temperature, top_p, min_p;
+  std::optional<float> presence_penalty, frequency_penalty, repetition_penalty;
+  std::map<int32_t, float> logit_bias;  // by token id
   std::optional<uint32_t> top_k, logprobs;
   std::optional<uint64_t> seed;
   bool ignore_eos = false;

@@ -47,4 +47,26 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenIds(const std::string& text) {
   return ids;
 }
 
+absl::StatusOr<std::map<int32_t, float>> ParseLogitBias(const std::string& text) {
+  std::map<int32_t, float> biases;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    int32_t id = 0;
+    float bias = 0;
+    const std::string entry(at, std::min(end, at + 20));
+    const auto [colon, bad_id] = std::from_chars(at, end, id);
+    const bool has_value = bad_id == std::errc() && colon != end && *colon == ':';
+    const auto [next, bad_bias] = std::from_chars(has_value ? colon + 1 : end, end, bias);
+    if (!has_value || id < 0 || bad_bias != std::errc() || (next != end && *next != ',')) {
+      return InvalidArgument("logit bias: '{}', expected ID:VALUE separated by commas", entry);
+    }
+    if (!biases.emplace(id, bias).second) {
+      return InvalidArgument("logit bias: '{}', expected each id once", entry);
+    }
+    at = next == end ? end : next + 1;
+  }
+  return biases;
+}
+
 }  // namespace baton

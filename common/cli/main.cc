@@ -7,6 +7,7 @@
 #include "common/cli/generate.h"
 #include "common/cli/inspect.h"
 #include "common/cli/quantize_flags.h"
+#include "common/cli/input.h"
 #include "common/cli/status.h"
 #include "common/cli/tokenize.h"
 
@@ -42,6 +43,23 @@ CLI::App* AddGenerate(CLI::App& app, GenerateOptions& o) {
   c->add_option("--top-p", o.top_p, "Nucleus, (0, 1]");
   c->add_option("--top-k", o.top_k, "0 = off");
   c->add_option("--min-p", o.min_p, "[0, 1]");
+  c->add_option(
+      "--repetition-penalty", o.repetition_penalty,
+      "Divides positive logits of tokens in prompt and output, multiplies others; 1 = off");
+  c->add_option("--presence-penalty", o.presence_penalty,
+                "Subtracted from the logits of tokens in the output, [-2, 2]");
+  c->add_option("--frequency-penalty", o.frequency_penalty,
+                "The same, once for each occurrence, [-2, 2]");
+  c->add_option_function<std::string>(
+      "--logit-bias",
+      [&o](const std::string& text) {
+        auto biases = ParseLogitBias(text);
+        if (!biases.ok()) {
+          throw CLI::ValidationError("--logit-bias", std::string(MessageOf(biases.status())));
+        }
+        o.logit_bias = *std::move(biases);
+      },
+      "Added to the logits of tokens: ID:VALUE,ID:VALUE, values in [-100, 100]");
   c->add_option("--seed", o.seed, "The same seed gives the same tokens");
   c->add_option("--logprobs", o.logprobs, "Log-probabilities, and so many alternatives, 0 to 20");
   c->add_flag("--ignore-eos", o.ignore_eos, "Go on after the end-of-sequence token");

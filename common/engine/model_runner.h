@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/kv_page/kv_format.h"
 #include "kernels/kv_page/layout.h"
+#include "kernels/sampling/sampling.h"
 
 namespace baton {
 
@@ -22,6 +24,15 @@ struct SamplingParams {
   uint64_t seed = 0;
   bool want_logprob = false;  // of the chosen token
   int top_logprobs = 0;       // how many of the most probable tokens to report
+  float repetition_penalty = 1.0f;
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  std::shared_ptr<const std::vector<kernels::TokenBias>> logit_bias;  // null: none
+
+  // Sampling needs the tokens so far.
+  bool penalizes() const {
+    return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f;
+  }
 };
 
 struct TokenProbability {
@@ -43,6 +54,10 @@ struct BatchEntry {
   std::span<const int32_t> pages;   // page table, covers positions [0, first_position + count)
   bool sample = false;              // sample the token that follows the last one
   SamplingParams sampling;
+  // With `sample`, where `sampling` penalizes: all tokens before the sampled one, of which the
+  // first `prompt_tokens` are the prompt.
+  std::span<const int32_t> history;
+  int prompt_tokens = 0;
 };
 
 struct Batch {

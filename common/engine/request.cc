@@ -23,6 +23,38 @@ absl::Status CheckTokenIds(std::string_view field, const google::protobuf::Repea
   return absl::OkStatus();
 }
 
+absl::Status CheckRange(std::string_view field, float value, float low, float high) {
+  if (value >= low && value <= high) return absl::OkStatus();  // NaN fails
+  return InvalidArgument("sampling.{}: {}, expected {} to {}", field, value, low, high);
+}
+
+// Penalties and logit bias.
+absl::Status ParseLogitChanges(const v1::SamplingParams& proto, const RequestLimits& limits,
+                               SamplingParams& params) {
+  params.presence_penalty = proto.presence_penalty();
+  params.frequency_penalty = proto.frequency_penalty();
+  if (proto.has_repetition_penalty()) params.repetition_penalty = proto.repetition_penalty();
+  BATON_RETURN_IF_ERROR(CheckRange("presence_penalty", params.presence_penalty, -2, 2));
+  BATON_RETURN_IF_ERROR(CheckRange("frequency_penalty", params.frequency_penalty, -2, 2));
+  BATON_RETURN_IF_ERROR(CheckRange("repetition_penalty", params.repetition_penalty, 0.01f, 100));
+  if (proto.logit_bias().empty()) return absl::OkStatus();
+  if (proto.logit_bias().size() > static_cast<size_t>(limits.max_logit_biases)) {
+    return InvalidArgument("sampling.logit_bias: {} entries, expected at most {}",
+                           proto.logit_bias().size(), limits.max_logit_biases);
+  }
+  std::vector<kernels::TokenBias> biases;
+  for (const auto& [token, bias] : proto.logit_bias()) {
+    if (token < 0 || token >= limits.vocab_size) {
+      return InvalidArgument("sampling.logit_bias: token {}, expected 0 to {}", token,
+                             limits.vocab_size - 1);
+    }
+    BATON_RETURN_IF_ERROR(CheckRange(fmt::format("logit_bias[{}]", token), bias, -100, 100));
+    biases.push_back({token, bias});
+  }
+  params.logit_bias = std::make_shared<const std::vector<kernels::TokenBias>>(std::move(biases));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SamplingParams> ParseSampling(const v1::SamplingParams& proto,
                                              const RequestLimits& limits) {
   if (!std::isfinite(proto.temperature()) || proto.temperature() < 0) {
@@ -50,6 +82,7 @@ absl::StatusOr<SamplingParams> ParseSampling(const v1::SamplingParams& proto,
   params.seed = proto.seed();
   params.want_logprob = proto.want_logprobs();
   params.top_logprobs = static_cast<int>(proto.logprobs());
+  BATON_RETURN_IF_ERROR(ParseLogitChanges(proto, limits, params));
   return params;
 }
 

@@ -37,6 +37,7 @@ struct RequestLimits {
   std::vector<int32_t> eos_token_ids;
   int max_top_logprobs = 20;
   int max_stop_token_ids = 256;
+  int max_logit_biases = 1024;
 };
 
 // One request as both engines see it, checked.

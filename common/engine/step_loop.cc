@@ -12,6 +12,7 @@ struct StepLoop::Step {
     SequenceKey key = 0;
     std::vector<int32_t> tokens;
     std::vector<int32_t> pages;
+    std::vector<int32_t> history;
   };
   std::vector<Part> parts;
   Batch batch;  // its spans point into parts
@@ -28,6 +29,10 @@ StepEntry MakeStepEntry(SequenceKey key, const Sequence& sequence, int count,
   entry.pages = pages.Share();
   entry.sample = count == sequence.uncomputed();
   entry.sampling = sequence.request().sampling;
+  if (entry.sample && entry.sampling.penalizes()) {
+    entry.history.assign(sequence.tokens().begin(), sequence.tokens().end());
+    entry.prompt_tokens = sequence.prompt_tokens();
+  }
   return entry;
 }
 
@@ -40,10 +45,10 @@ void StepLoop::Start(std::vector<StepEntry> entries) {
   step->parts.reserve(entries.size());
   for (StepEntry& entry : entries) {
     const auto ids = entry.pages.ids();
-    Step::Part& part = step->parts.emplace_back(
-        Step::Part{entry.key, std::move(entry.tokens), {ids.begin(), ids.end()}});
-    step->batch.entries.push_back(
-        {part.tokens, entry.first_position, part.pages, entry.sample, entry.sampling});
+    Step::Part& part = step->parts.emplace_back(Step::Part{
+        entry.key, std::move(entry.tokens), {ids.begin(), ids.end()}, std::move(entry.history)});
+    step->batch.entries.push_back({part.tokens, entry.first_position, part.pages, entry.sample,
+                                   std::move(entry.sampling), part.history, entry.prompt_tokens});
     held_pages_.push_back(std::move(entry.pages));
   }
   in_flight_ = step;

@@ -25,6 +25,8 @@ struct StepEntry {
   PageTable pages;              // held until the step has ended
   bool sample = false;          // the last token of the sequence is among `tokens`
   SamplingParams sampling;
+  std::vector<int32_t> history;  // all tokens, where they are sampled with penalties
+  int prompt_tokens = 0;
 };
 
 // Takes the next `count` uncomputed tokens of a sequence; samples when they are the last.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 namespace baton::kernels {
 namespace {
@@ -59,6 +60,26 @@ int32_t SampleGreedy(std::span<const float> logits) {
     }
   }
   return best;
+}
+
+std::span<const float> Sampler::Change(std::span<const float> logits, const LogitChanges& changes) {
+  changed_.assign(logits.begin(), logits.end());
+  for (const TokenBias& b : changes.bias) changed_[static_cast<size_t>(b.token)] += b.bias;
+  if (counts_.size() < logits.size()) counts_.resize(logits.size(), -1);
+  for (size_t i = 0; i < changes.history.size(); ++i) {
+    int32_t& count = counts_[static_cast<size_t>(changes.history[i])];
+    count = std::max(count, 0) + (i < static_cast<size_t>(changes.prompt_tokens) ? 0 : 1);
+  }
+  for (const int32_t token : changes.history) {
+    const int32_t count = std::exchange(counts_[static_cast<size_t>(token)], -1);
+    if (count < 0) continue;  // done at an earlier occurrence
+    float& x = changed_[static_cast<size_t>(token)];
+    x = x > 0.0f ? x / changes.repetition_penalty : x * changes.repetition_penalty;
+    if (count == 0) continue;
+    x -= changes.frequency_penalty * static_cast<float>(count);
+    x -= changes.presence_penalty;
+  }
+  return changed_;
 }
 
 int32_t Sampler::Sample(std::span<const float> logits, const SamplingParams& params,

@@ -24,6 +24,24 @@ struct SamplingParams {
   uint64_t seed = 0;
 };
 
+// A value added to the logit of one token.
+struct TokenBias {
+  int32_t token = 0;
+  float bias = 0.0f;
+};
+
+// What changes the logits before they are sampled. Token ids are below the number of logits, those
+// of `bias` distinct.
+struct LogitChanges {
+  std::span<const TokenBias> bias;
+  float repetition_penalty = 1.0f;   // 1: off; positive logits of tokens seen are divided by it,
+                                     // others multiplied
+  float frequency_penalty = 0.0f;    // subtracted once for each occurrence in the output
+  float presence_penalty = 0.0f;     // subtracted when the token is in the output
+  std::span<const int32_t> history;  // tokens seen: the prompt, then the output
+  int prompt_tokens = 0;             // of `history`
+};
+
 struct TokenLogprob {
   int32_t token = 0;
   float logprob = 0.0f;  // natural logarithm
@@ -40,6 +58,10 @@ int32_t SampleGreedy(std::span<const float> logits);
 // one object per thread.
 class Sampler {
  public:
+  // A copy of the logits, changed in this order: bias, repetition, frequency, presence (the last
+  // three as vLLM defines them). Valid until the next call.
+  std::span<const float> Change(std::span<const float> logits, const LogitChanges& changes);
+
   int32_t Sample(std::span<const float> logits, const SamplingParams& params, uint64_t position);
 
  private:
@@ -49,6 +71,8 @@ class Sampler {
   };
   std::vector<Candidate> candidates_;
   std::vector<Candidate> scratch_;
+  std::vector<float> changed_;
+  std::vector<int32_t> counts_;  // in the output by token; −1: not seen. Between calls all −1
 };
 
 // log-softmax of the raw logits (before temperature and filters): logit - max - log(sum exp(logit -

@@ -1,6 +1,7 @@
 // Real models through the whole hand-over: one prefill and one decode worker against one process.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -54,14 +55,13 @@ class ArchitectureHandoff : public ::testing::TestWithParam<const char*> {
   }
 
   // Sends all prompts at once and checks each against `expected_`.
-  void Serve(Cluster::Options options) {
+  void Serve(Cluster::Options options, const v1::GenerateRequest& sampling) {
     Cluster cluster(std::move(options));
     std::vector<std::shared_ptr<ClientCall>> calls;
     for (const test::GoldenPrompt& prompt : golden_) {
-      v1::GenerateRequest request;
+      v1::GenerateRequest request = sampling;
       request.mutable_token_ids()->mutable_ids()->Add(prompt.prompt.begin(), prompt.prompt.end());
       request.set_max_tokens(static_cast<uint32_t>(prompt.greedy.size()));
-      request.set_temperature(0);
       request.set_ignore_eos(true);
       request.set_logprobs(0);
       calls.push_back(cluster.Send(std::move(request)));
@@ -77,9 +77,10 @@ class ArchitectureHandoff : public ::testing::TestWithParam<const char*> {
     }
   }
 
-  void ExpectAsInOneProcess(KvFormats resident) {
+  void ExpectAsInOneProcess(KvFormats resident, const SamplingParams& sampling) {
     const auto runner = test::MakeRunner(model_, resident, 16, test::PagesFor(golden_, 16));
-    const std::vector<test::Generated> generated = test::GenerateGreedy(*runner, golden_, 0);
+    const std::vector<test::Generated> generated =
+        test::GenerateSampled(*runner, golden_, 0, sampling);
     for (size_t i = 0; i < golden_.size(); ++i) {
       expected_[static_cast<int>(golden_[i].prompt.size())] = generated[i];
     }
@@ -92,17 +93,47 @@ class ArchitectureHandoff : public ::testing::TestWithParam<const char*> {
 
 // The decode worker has the KV that the prefill worker rounded: bits are equal, not only tokens.
 TEST_P(ArchitectureHandoff, TwoWorkersOfOneFormatAnswerAsOneProcess) {
+  v1::GenerateRequest greedy;
+  greedy.set_temperature(0);
   for (const char* name : {"fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "int8", "int4", "k8v4"}) {
     SCOPED_TRACE(name);
     const KvFormats formats = *kernels::ParseKvFormats(name);
-    ExpectAsInOneProcess(formats);
+    ExpectAsInOneProcess(formats, {.temperature = 0});
     if (formats == KvFormats{}) {
       for (const test::GoldenPrompt& prompt : golden_) {
         test::ExpectGolden(prompt, expected_.at(static_cast<int>(prompt.prompt.size())));
       }
     }
-    Serve(Options(formats));
+    Serve(Options(formats), greedy);
   }
+}
+
+// Both workers count what the other saw: the prompt, and the first token, which the prefill worker
+// sampled.
+TEST_P(ArchitectureHandoff, PenaltiesAndBiasActOnBothWorkers) {
+  const SamplingParams greedy{.temperature = 0};
+  ExpectAsInOneProcess({}, greedy);
+  const std::map<int, test::Generated> plain = expected_;
+  const int32_t banned = plain.begin()->second.tokens.front();
+
+  v1::GenerateRequest request;
+  request.set_temperature(0);
+  (*request.mutable_logit_bias())[banned] = -100;
+  request.set_repetition_penalty(1.3f);
+  request.set_presence_penalty(0.5f);
+  request.set_frequency_penalty(1.5f);
+  SamplingParams sampling = greedy;
+  sampling.repetition_penalty = 1.3f;
+  sampling.presence_penalty = 0.5f;
+  sampling.frequency_penalty = 1.5f;
+  sampling.logit_bias = std::make_shared<const std::vector<kernels::TokenBias>>(
+      std::vector<kernels::TokenBias>{{banned, -100.0f}});
+  ExpectAsInOneProcess({}, sampling);
+  for (const auto& [length, generated] : expected_) {
+    EXPECT_NE(generated.tokens, plain.at(length).tokens);
+    EXPECT_EQ(std::count(generated.tokens.begin(), generated.tokens.end(), banned), 0);
+  }
+  Serve(Options({}), request);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, ArchitectureHandoff,

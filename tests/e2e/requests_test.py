@@ -79,6 +79,17 @@ class RequestsTest(unittest.TestCase):
             self.assertEqual(3, len(entry["top"]))
             self.assertAlmostEqual(entry["logprob"], entry["top"][0]["logprob"], places=5)
 
+    def test_bias_and_penalties_change_the_tokens_of_both_workers(self):
+        ask = ("--prompt=The sea, the sea, the sea", "--max-tokens=32", *GREEDY)
+        free = self.cluster.generate(*ask)["token_ids"]
+        banned = ",".join(f"{token}:-100" for token in set(free))
+        got = self.cluster.generate(*ask, f"--logit-bias={banned}")["token_ids"]
+        self.assertFalse(set(free) & set(got))
+        # The largest penalties leave little room for a token to come back.
+        once = self.cluster.generate(*ask, "--presence-penalty=2", "--frequency-penalty=2",
+                                     "--repetition-penalty=2")["token_ids"]
+        self.assertGreater(len(set(once)), len(set(free)))
+
     def test_bad_input_is_named_and_harms_nobody(self):
         cases = [
             (("--prompt=x", "--temperature=-1"), "INVALID_ARGUMENT", "temperature"),
@@ -89,6 +100,8 @@ class RequestsTest(unittest.TestCase):
             (("--prompt=x", "--model=nosuch"), "NOT_FOUND", "nosuch"),
             (("--prompt=x", "--logprobs=100"), "INVALID_ARGUMENT", "logprobs"),
             (("--prompt=x", "--min-p=2"), "INVALID_ARGUMENT", "min_p"),
+            (("--prompt=x", "--presence-penalty=3"), "INVALID_ARGUMENT", "presence_penalty"),
+            (("--prompt=x", "--logit-bias=999999:1"), "INVALID_ARGUMENT", "logit_bias"),
         ]
         for arguments, code, word in cases:
             with self.subTest(arguments=arguments):
@@ -98,7 +111,7 @@ class RequestsTest(unittest.TestCase):
         self.cluster.generate("--prompt=still here", "--max-tokens=2", *GREEDY)
 
     def test_wrong_flags_are_refused_by_name(self):
-        for program, flag, word in (("baton-prefill", "--weights=w8a8-fp8", "w8a8-fp8"), ("baton-decode", "--kv-format=fp7", "fp7"),
+        for program, flag, word in (("baton-prefill", "--weights=w3a16", "w3a16"), ("baton-decode", "--kv-format=fp7", "fp7"),
                                     ("baton-prefill", "--transport=nccl", "nccl"), ("baton-router", "--policy=best", "best"),
                                     ("baton-decode", "--page-tokens=17", "17"), ("baton-decode", "--no-such-flag", "no-such-flag")):
             with self.subTest(program=program, flag=flag):

@@ -55,8 +55,10 @@ TEST(ValidateRequestTest, GivenValuesPassThrough) {
   request.set_seed(0);
   request.set_logprobs(0);
   request.set_n(1);
-  request.set_repetition_penalty(1);
-  request.set_presence_penalty(0);
+  request.set_repetition_penalty(1.25f);
+  request.set_presence_penalty(0.5f);
+  request.set_frequency_penalty(-2);
+  (*request.mutable_logit_bias())[255] = -100;
   request.add_stop_token_ids(255);
   request.set_tenant("t");
   const auto spec = Validate(request);
@@ -65,6 +67,10 @@ TEST(ValidateRequestTest, GivenValuesPassThrough) {
   EXPECT_EQ(spec->worker.tenant(), "t");
   EXPECT_EQ(spec->worker.sampling().temperature(), 0.0f);
   EXPECT_EQ(spec->worker.sampling().seed(), 0u);
+  EXPECT_EQ(spec->worker.sampling().repetition_penalty(), 1.25f);
+  EXPECT_EQ(spec->worker.sampling().presence_penalty(), 0.5f);
+  EXPECT_EQ(spec->worker.sampling().frequency_penalty(), -2.0f);
+  EXPECT_EQ(spec->worker.sampling().logit_bias().at(255), -100.0f);
   EXPECT_TRUE(spec->worker.sampling().want_logprobs());
   EXPECT_EQ(spec->worker.sampling().stop_token_ids(0), 255);
 }
@@ -158,12 +164,27 @@ INSTANTIATE_TEST_SUITE_P(
                 }},
         BadCase{kNotBuilt, "n: 2, expected 1", [](auto& r) { r.set_n(2); }},
         BadCase{kNotBuilt, "n: 0, expected 1", [](auto& r) { r.set_n(0); }},
-        BadCase{kNotBuilt, "presence_penalty: 0.5", [](auto& r) { r.set_presence_penalty(0.5f); }},
-        BadCase{kNotBuilt, "frequency_penalty: nan", [](auto& r) { r.set_frequency_penalty(NAN); }},
-        BadCase{kNotBuilt, "repetition_penalty: 0", [](auto& r) { r.set_repetition_penalty(0); }},
-        BadCase{kNotBuilt, "logit_bias: 1 entries",
-                [](auto& r) { (*r.mutable_logit_bias())[1] = 1; }},
+        BadCase{kInvalid, "presence_penalty: 2.5, expected -2 to 2",
+                [](auto& r) { r.set_presence_penalty(2.5f); }},
+        BadCase{kInvalid, "frequency_penalty: nan", [](auto& r) { r.set_frequency_penalty(NAN); }},
+        BadCase{kInvalid, "frequency_penalty: -3", [](auto& r) { r.set_frequency_penalty(-3); }},
+        BadCase{kInvalid, "repetition_penalty: 0", [](auto& r) { r.set_repetition_penalty(0); }},
+        BadCase{kInvalid, "repetition_penalty: inf",
+                [](auto& r) { r.set_repetition_penalty(INFINITY); }},
+        BadCase{kInvalid, "logit_bias: token 256, expected 0 to 255",
+                [](auto& r) { (*r.mutable_logit_bias())[256] = 1; }},
+        BadCase{kInvalid, "logit_bias: token -1",
+                [](auto& r) { (*r.mutable_logit_bias())[-1] = 1; }},
+        BadCase{kInvalid, "logit_bias[3]: 101, expected -100 to 100",
+                [](auto& r) { (*r.mutable_logit_bias())[3] = 101; }},
         BadCase{kNotBuilt, "echo: true", [](auto& r) { r.set_echo(true); }}));
+
+TEST(ValidateRequestTest, TooManyBiases) {
+  v1::GenerateRequest request = Request();
+  for (int token = 0; token <= 1024; ++token) (*request.mutable_logit_bias())[token] = 1;
+  EXPECT_EQ(MessageOf(Validate(request).status()),
+            "logit_bias: 1025 entries, expected at most 1024");
+}
 
 TEST(ValidateRequestTest, WithoutATokenizerTextAndStopStringsAreRefused) {
   v1::GenerateRequest request = Request();

@@ -26,6 +26,17 @@ kernels::SamplingParams ToKernel(const SamplingParams& params) {
           .seed = params.seed};
 }
 
+kernels::LogitChanges ChangesOf(const BatchEntry& entry) {
+  const SamplingParams& params = entry.sampling;
+  kernels::LogitChanges changes{.repetition_penalty = params.repetition_penalty,
+                                .frequency_penalty = params.frequency_penalty,
+                                .presence_penalty = params.presence_penalty,
+                                .history = entry.history,
+                                .prompt_tokens = entry.prompt_tokens};
+  if (params.logit_bias != nullptr) changes.bias = *params.logit_bias;
+  return changes;
+}
+
 kernels::SlabRange RangeOf(const KvBlock& block) {
   return {.l0 = static_cast<uint32_t>(block.first_layer),
           .l1 = static_cast<uint32_t>(block.end_layer),
@@ -117,11 +128,13 @@ SampledToken CpuRunner::Sample(const BatchEntry& entry, std::span<const float> l
                                kernels::Sampler& sampler) const {
   const SamplingParams& params = entry.sampling;
   SampledToken sampled;
+  const bool plain = !params.penalizes() && params.logit_bias == nullptr;
+  const std::span<const float> changed = plain ? logits : sampler.Change(logits, ChangesOf(entry));
   if (params.temperature == 0.0f) {
-    sampled.token = kernels::SampleGreedy(logits);
+    sampled.token = kernels::SampleGreedy(changed);
   } else {
     const uint64_t position = static_cast<uint64_t>(entry.first_position) + entry.tokens.size();
-    sampled.token = sampler.Sample(logits, ToKernel(params), position);
+    sampled.token = sampler.Sample(changed, ToKernel(params), position);
   }
   if (sampled.token < 0 || (!params.want_logprob && params.top_logprobs == 0)) return sampled;
   const kernels::LogprobResult probabilities =

@@ -23,5 +23,14 @@ TEST(InputTest, WhatIsWrongIsNamed) {
   EXPECT_EQ(ParseTokenIds("@no/such/file").status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST(ParseLogitBiasTest, PairsOfIdAndValue) {
+  using Biases = std::map<int32_t, float>;
+  EXPECT_EQ(*ParseLogitBias("42:-5,7:0.5"), (Biases{{7, 0.5f}, {42, -5.0f}}));
+  EXPECT_EQ(*ParseLogitBias(""), Biases{});
+  for (const char* bad : {"42", "42:", ":1", "-1:2", "1:2;3:4", "1:2,1:3", "a:1", "1:x", "1:2 "}) {
+    EXPECT_EQ(ParseLogitBias(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace baton

@@ -36,6 +36,10 @@ TEST(ParseRequestTest, TakesEveryField) {
   proto.mutable_sampling()->set_logprobs(3);
   proto.mutable_sampling()->set_want_logprobs(true);
   proto.mutable_sampling()->set_ignore_eos(true);
+  proto.mutable_sampling()->set_presence_penalty(1.5f);
+  proto.mutable_sampling()->set_frequency_penalty(-0.5f);
+  proto.mutable_sampling()->set_repetition_penalty(1.1f);
+  (*proto.mutable_sampling()->mutable_logit_bias())[99] = -7;
   const auto request = ParseRequest(proto, kLimits);
   ASSERT_TRUE(request.ok()) << ToString(request.status());
   EXPECT_EQ(request->id, RequestId("r"));
@@ -47,10 +51,22 @@ TEST(ParseRequestTest, TakesEveryField) {
   EXPECT_EQ(request->sampling.seed, 11u);
   EXPECT_EQ(request->sampling.top_logprobs, 3);
   EXPECT_TRUE(request->sampling.want_logprob);
+  EXPECT_EQ(request->sampling.presence_penalty, 1.5f);
+  EXPECT_EQ(request->sampling.frequency_penalty, -0.5f);
+  EXPECT_EQ(request->sampling.repetition_penalty, 1.1f);
+  ASSERT_EQ(request->sampling.logit_bias->size(), 1u);
+  EXPECT_EQ(request->sampling.logit_bias->front().token, 99);
+  EXPECT_EQ(request->sampling.logit_bias->front().bias, -7.0f);
   EXPECT_TRUE(request->stop.ignore_eos);
   EXPECT_EQ(request->stop.stop_token_ids, (std::vector<int32_t>{9}));
   EXPECT_EQ(request->stop.eos_token_ids, (std::vector<int32_t>{7}));
   EXPECT_EQ(request->max_positions(), 7);
+}
+
+TEST(ParseRequestTest, WithoutPenaltiesNothingIsCounted) {
+  const auto request = ParseRequest(Valid(), kLimits);
+  EXPECT_FALSE(request->sampling.penalizes());
+  EXPECT_EQ(request->sampling.logit_bias, nullptr);
 }
 
 TEST(ParseRequestTest, TopKBeyondTheVocabularyIsOff) {
@@ -87,6 +103,14 @@ TEST(ParseRequestTest, RefusalsNameTheField) {
     for (int i = 0; i < 300; ++i) s.add_stop_token_ids(1);
   });
   refused("max_tokens", [](R&, S& s) { s.set_max_tokens(0); });
+  refused("presence_penalty", [](R&, S& s) { s.set_presence_penalty(std::nanf("")); });
+  refused("frequency_penalty", [](R&, S& s) { s.set_frequency_penalty(2.1f); });
+  refused("repetition_penalty", [](R&, S& s) { s.set_repetition_penalty(0); });
+  refused("logit_bias: token 100", [](R&, S& s) { (*s.mutable_logit_bias())[100] = 1; });
+  refused("logit_bias[5]", [](R&, S& s) { (*s.mutable_logit_bias())[5] = -101; });
+  refused("logit_bias: 1025", [](R&, S& s) {
+    for (int i = 0; i < 1025; ++i) (*s.mutable_logit_bias())[i] = 1;
+  });
   refused("max_tokens", [](R&, S& s) { s.set_max_tokens(30); });
   refused("max_tokens", [](R&, S& s) { s.set_max_tokens(std::numeric_limits<uint32_t>::max()); });
 }

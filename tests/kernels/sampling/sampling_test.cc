@@ -48,6 +48,55 @@ TEST(GreedyTest, TiesNanAndInfinities) {
   EXPECT_EQ(SampleGreedy({}), -1);
 }
 
+std::vector<float> Changed(const std::vector<float>& logits, const LogitChanges& changes) {
+  Sampler sampler;
+  const auto changed = sampler.Change(logits, changes);
+  return {changed.begin(), changed.end()};
+}
+
+// Worked by hand from vLLM's definitions. Tokens 0 and 1 are in the prompt, 1 and 2 in the output.
+TEST(LogitChangesTest, RepetitionCountsPromptAndOutputTheOthersTheOutput) {
+  const std::vector<float> logits = {3, -2, 8, 5};
+  const std::vector<int32_t> history = {0, 1, 0, 2, 1, 2, 2};
+  LogitChanges changes{.history = history, .prompt_tokens = 3};
+  EXPECT_EQ(Changed(logits, changes), logits);
+  changes.repetition_penalty = 2;
+  EXPECT_EQ(Changed(logits, changes), (std::vector<float>{1.5f, -4, 4, 5}));
+  changes.frequency_penalty = 0.5f;
+  EXPECT_EQ(Changed(logits, changes), (std::vector<float>{1.5f, -4.5f, 2.5f, 5}));
+  changes.presence_penalty = -1;
+  EXPECT_EQ(Changed(logits, changes), (std::vector<float>{1.5f, -3.5f, 3.5f, 5}));
+}
+
+// The bias decides the sign that the repetition penalty looks at.
+TEST(LogitChangesTest, BiasComesFirst) {
+  const std::vector<TokenBias> bias = {{1, 4.0f}, {2, -100.0f}};
+  const std::vector<int32_t> history = {0, 1, 1, 2};
+  const LogitChanges changes{
+      .bias = bias, .repetition_penalty = 2, .history = history, .prompt_tokens = 4};
+  EXPECT_EQ(Changed({3, -2, 8, 5}, changes), (std::vector<float>{1.5f, 1, -184, 5}));
+}
+
+TEST(LogitChangesTest, NothingIsLeftForTheNextCall) {
+  Sampler sampler;
+  const std::vector<int32_t> first = {0, 1, 1};
+  sampler.Change(std::vector<float>{1, 1, 1}, {.frequency_penalty = 1, .history = first});
+  const std::vector<int32_t> second = {1, 4};
+  const auto changed =
+      sampler.Change(std::vector<float>(5, 1.0f), {.frequency_penalty = 1, .history = second});
+  EXPECT_EQ((std::vector<float>{changed.begin(), changed.end()}),
+            (std::vector<float>{1, 0, 1, 1, 0}));
+}
+
+TEST(LogitChangesTest, InfinitiesAndNanStay) {
+  const std::vector<int32_t> history = {0, 1, 2};
+  const std::vector<float> changed = Changed(
+      {kInf, -kInf, kNan}, {.repetition_penalty = 2, .presence_penalty = 1, .history = history});
+  EXPECT_EQ(changed[0], kInf);
+  EXPECT_EQ(changed[1], -kInf);
+  EXPECT_TRUE(std::isnan(changed[2]));
+}
+
 TEST(SamplerTest, TemperatureZeroIsGreedy) {
   Sampler sampler;
   EXPECT_EQ(sampler.Sample(std::vector<float>{1, 7, 3}, {.temperature = 0.0f}, 5), 1);

@@ -93,6 +93,13 @@ int PagesFor(std::span<const GoldenPrompt> prompts, int page_tokens) {
 
 std::vector<Generated> GenerateGreedy(CpuRunner& runner, std::span<const GoldenPrompt> prompts,
                                       int chunk) {
+  return GenerateSampled(runner, prompts, chunk, {.temperature = 0.0f});
+}
+
+std::vector<Generated> GenerateSampled(CpuRunner& runner, std::span<const GoldenPrompt> prompts,
+                                       int chunk, SamplingParams sampling) {
+  sampling.want_logprob = true;
+  sampling.top_logprobs = 8;
   struct Sequence {
     std::vector<int32_t> tokens;
     std::vector<int32_t> pages;
@@ -119,12 +126,13 @@ std::vector<Generated> GenerateGreedy(CpuRunner& runner, std::span<const GoldenP
       if (generated[i].tokens.size() == prompts[i].greedy.size()) continue;
       const size_t left = s.tokens.size() - s.computed;
       const size_t count = chunk == 0 ? left : std::min(left, static_cast<size_t>(chunk));
-      batch.entries.push_back(
-          {.tokens = std::span(s.tokens).subspan(s.computed, count),
-           .first_position = static_cast<int>(s.computed),
-           .pages = s.pages,
-           .sample = count == left,
-           .sampling = {.temperature = 0.0f, .want_logprob = true, .top_logprobs = 8}});
+      batch.entries.push_back({.tokens = std::span(s.tokens).subspan(s.computed, count),
+                               .first_position = static_cast<int>(s.computed),
+                               .pages = s.pages,
+                               .sample = count == left,
+                               .sampling = sampling,
+                               .history = s.tokens,
+                               .prompt_tokens = static_cast<int>(prompts[i].prompt.size())});
       owners.push_back(i);
     }
     if (batch.entries.empty()) return generated;

@@ -48,6 +48,9 @@ struct Generated {
 // tokens (0 = whole) of each prompt not yet computed and one decoded token of the others.
 std::vector<Generated> GenerateGreedy(CpuRunner& runner, std::span<const GoldenPrompt> prompts,
                                       int chunk);
+// The same with other sampling parameters; log-probabilities are asked for in any case.
+std::vector<Generated> GenerateSampled(CpuRunner& runner, std::span<const GoldenPrompt> prompts,
+                                       int chunk, SamplingParams sampling);
 
 // Pages that GenerateGreedy needs.
 int PagesFor(std::span<const GoldenPrompt> prompts, int page_tokens);
