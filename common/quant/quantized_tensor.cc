@@ -108,8 +108,11 @@ void DequantizeRow(const QuantizedTensor& tensor, int64_t row, float* out) {
 
 QuantizedTensor ToTensor(QuantizedMatrix matrix) {
   QuantizedTensor tensor{.n = matrix.n, .k = matrix.k};
-  tensor.bits = matrix.codes_type == CodeType::kInt8 ? 8 : 4;
-  tensor.code = matrix.codes_type == CodeType::kUint4 ? TensorCode::kUnsigned : TensorCode::kSigned;
+  const bool fp8 = matrix.codes_type == CodeType::kE4m3;
+  tensor.bits = fp8 || matrix.codes_type == CodeType::kInt8 ? 8 : 4;
+  tensor.code = fp8                                     ? TensorCode::kE4m3
+                : matrix.codes_type == CodeType::kUint4 ? TensorCode::kUnsigned
+                                                        : TensorCode::kSigned;
   tensor.block_columns = matrix.group;
   tensor.codes.assign(matrix.codes.begin(), matrix.codes.end());
   const auto bytes = std::as_bytes(std::span(matrix.scales));

@@ -53,6 +53,17 @@ Group Symmetric(std::span<const float> w, const Extremes& e, float divisor, int 
   return {scale, 0};
 }
 
+Group Fp8(std::span<const float> w, const Extremes& e, int8_t* codes) {
+  const float amax = std::max(std::abs(e.min), std::abs(e.max));
+  uint16_t scale = kernels::Fp16FromFloat(amax / 448.0f);
+  if (scale == 0) scale = kFp16One;
+  const float s = kernels::FloatFromFp16(scale);
+  for (size_t i = 0; i < w.size(); ++i) {
+    codes[i] = static_cast<int8_t>(kernels::E4m3FromFloat(w[i] / s));
+  }
+  return {scale, 0};
+}
+
 Group Asymmetric(std::span<const float> w, const Extremes& e, int8_t* codes) {
   const float min = std::min(e.min, 0.0f);
   const float max = std::max(e.max, 0.0f);
@@ -77,10 +88,12 @@ Group QuantizeGroup(std::span<const float> w, CodeType type, int8_t* codes) {
       return Symmetric(w, e, 7.5f, -8, 7, codes);
     case CodeType::kUint4:
       return Asymmetric(w, e, codes);
+    case CodeType::kE4m3:
+      return Fp8(w, e, codes);
     case CodeType::kDense:
       break;
   }
-  BATON_CHECK(false && "codes_type is an integer type");
+  BATON_CHECK(false && "codes_type is not dense");
   return {};
 }
 

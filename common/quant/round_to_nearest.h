@@ -29,9 +29,9 @@ QuantizedMatrix MakeQuantizedMatrix(int64_t n, int64_t k, int64_t group,
                                     kernels::CodeType codes_type);
 
 // Quantizes the rows of `source` (F32, F16 or BF16, of the matrix's shape) to nearest by the rules
-// of numbers.md: kInt8 s = amax / 127; kInt4 symmetric s = amax / 7.5; kUint4 asymmetric with min
-// and max taken to include 0. The scale is rounded to fp16 first. Values must be finite: a group
-// with Inf or NaN gets a NaN scale. Rows are split over the parts.
+// of numbers.md: kInt8 s = amax / 127; kE4m3 s = amax / 448; kInt4 symmetric s = amax / 7.5; kUint4
+// asymmetric with min and max taken to include 0. The scale is rounded to fp16 first. Values must
+// be finite: a group with Inf or NaN gets a NaN scale. Rows are split over the parts.
 void RoundToNearest(const TensorView& source, QuantizedMatrix& matrix, int part, int parts);
 
 // `count` values from `first` on, in fp32. F32, F16 and BF16 only.

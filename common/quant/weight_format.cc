@@ -21,7 +21,8 @@ struct FormatRow {
 constexpr std::array kFormats = {
     FormatRow{WeightFormat::kFp32, "fp32"}, FormatRow{WeightFormat::kFp16, "fp16"},
     FormatRow{WeightFormat::kW8A8, "w8a8"}, FormatRow{WeightFormat::kW4A16, "w4a16"},
-    FormatRow{WeightFormat::kW4A8, "w4a8"}, FormatRow{WeightFormat::kAuto, "auto"},
+    FormatRow{WeightFormat::kW4A8, "w4a8"}, FormatRow{WeightFormat::kW8A8Fp8, "w8a8-fp8"},
+    FormatRow{WeightFormat::kAuto, "auto"},
 };
 
 WeightScheme DenseScheme(DataType stored) {
@@ -49,11 +50,12 @@ absl::StatusOr<WeightFormat> ParseWeightFormat(std::string_view name) {
   for (const FormatRow& row : kFormats) {
     if (row.name == name) return row.format;
   }
-  if (name == "w8a8-fp8") {
-    return Unimplemented(
-        "weights: '{}' is not built yet, expected fp32, fp16, w8a8, w4a16, w4a8 or auto", name);
+  std::string expected;
+  for (const FormatRow& row : kFormats) {
+    if (&row != &kFormats.front()) expected += &row == &kFormats.back() ? " or " : ", ";
+    expected += row.name;
   }
-  return InvalidArgument("weights: '{}', expected fp32, fp16, w8a8, w4a16, w4a8 or auto", name);
+  return InvalidArgument("weights: '{}', expected {}", name, expected);
 }
 
 MatrixPlan PlanLinear(WeightFormat format, DataType stored) {
@@ -64,6 +66,8 @@ MatrixPlan PlanLinear(WeightFormat format, DataType stored) {
       return {WeightScheme::kFp16, CodeType::kDense, 0};
     case WeightFormat::kW8A8:
       return {WeightScheme::kW8A8, CodeType::kInt8, 0};
+    case WeightFormat::kW8A8Fp8:
+      return {WeightScheme::kW8A8Fp8, CodeType::kE4m3, 0};
     case WeightFormat::kW4A16:
       return {WeightScheme::kW4A16, CodeType::kUint4, kDefaultGroup};
     case WeightFormat::kW4A8:

@@ -12,17 +12,18 @@ namespace baton {
 
 // What a worker is asked to compute its linear layers with (`--*-weights`).
 enum class WeightFormat {
-  kFp32,   // reference
-  kFp16,   // dense, rounded to fp16 where the checkpoint has another type
-  kW8A8,   // INT8 per channel, INT8 per token
-  kW4A16,  // INT4 in groups, fp32 activations
-  kW4A8,   // INT4 in groups, INT8 per token
-  kAuto,   // as the checkpoint is
+  kFp32,     // reference
+  kFp16,     // dense, rounded to fp16 where the checkpoint has another type
+  kW8A8,     // INT8 per channel, INT8 per token
+  kW4A16,    // INT4 in groups, fp32 activations
+  kW4A8,     // INT4 in groups, INT8 per token
+  kW8A8Fp8,  // FP8 (e4m3fn) per channel, FP8 per token
+  kAuto,     // as the checkpoint is
 };
 
 std::string_view NameOf(WeightFormat format);  // as in the flag: "w4a16"
 
-// UNIMPLEMENTED for names that are planned, INVALID_ARGUMENT for others; both name the value.
+// INVALID_ARGUMENT names the value and the formats there are.
 absl::StatusOr<WeightFormat> ParseWeightFormat(std::string_view name);
 
 // How one matrix of the checkpoint is packed.

@@ -72,7 +72,8 @@ void AddModelOptions(CLI::App& app, WorkerOptions& o) {
   app.add_option("--model", o.model, "Checkpoint folder")->required();
   app.add_option("--served-model-name", o.served_model_name, "Default: the folder's name");
   app.add_option("--worker-id", o.worker_id, "Name in the cluster; default: role, host, process");
-  AddParsed(app, "--weights", o.weights, ParseWeightFormat, "fp32 fp16 w8a8 w4a16 w4a8 auto");
+  AddParsed(app, "--weights", o.weights, ParseWeightFormat,
+            "fp32 fp16 w8a8 w8a8-fp8 w4a16 w4a8 auto");
   AddParsed(app, "--kv-format", o.kv_format, ParseKvFormat, "Format of resident KV");
   AddParsed(app, "--wire-format", o.wire_format, ParseWireFormat,
             "The only format accepted on the wire; auto: any, resident first");

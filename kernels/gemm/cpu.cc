@@ -52,6 +52,8 @@ void GemmCpu(const GemmParams& params, int part, int parts) {
       return internal::GemmW4A16(params, rows, panels);
     case WeightScheme::kW4A8:
       return internal::GemmW4A8(params, rows, panels);
+    case WeightScheme::kW8A8Fp8:
+      return internal::GemmW8A8Fp8(params, rows, panels);
   }
 }
 

@@ -10,6 +10,7 @@ namespace baton::kernels::internal {
 void GemmDense(const GemmParams& params, Range rows, Range panels);
 void GemmW8A8(const GemmParams& params, Range rows, Range panels);
 void GemmW4A16(const GemmParams& params, Range rows, Range panels);
+void GemmW8A8Fp8(const GemmParams& params, Range rows, Range panels);
 void GemmW4A8(const GemmParams& params, Range rows, Range panels);
 
 }  // namespace baton::kernels::internal

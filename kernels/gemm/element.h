@@ -42,6 +42,12 @@ inline int32_t CodeAt(const PackedWeight& w, int64_t row, int64_t k) {
   return code - (zeros != nullptr ? zeros[k / w.group() * PackedWeight::kPanel + lane] : 8);
 }
 
+// kW8A8Fp8.
+inline float Fp8At(const PackedWeight& w, int64_t row, int64_t k) {
+  const uint8_t* panel = w.panel(row / PackedWeight::kPanel);
+  return FloatFromE4m3(panel[k * PackedWeight::kPanel + row % PackedWeight::kPanel]);
+}
+
 inline float ScaleAt(const PackedWeight& w, int64_t row, int64_t group) {
   return ScalarAt(w.scales(row / PackedWeight::kPanel), w.scale_type(),
                   group * PackedWeight::kPanel + row % PackedWeight::kPanel);

@@ -16,7 +16,7 @@ struct GemmParams {
   int64_t m = 0;
   const float* a = nullptr;  // [M, K]; schemes with fp32 activations
   int64_t lda = 0;           // values between rows of a
-  QuantizedRows quantized;   // [M, K]; kW8A8 and kW4A8
+  QuantizedRows quantized;   // [M, K]; kW8A8, kW4A8, kW8A8Fp8
   const PackedWeight* w = nullptr;
   const float* bias = nullptr;  // [N] or null
   float* out = nullptr;         // [M, N]

@@ -18,6 +18,9 @@ constexpr int64_t RoundUp(int64_t x, int64_t unit) { return (x + unit - 1) / uni
 
 bool IsInt4(CodeType type) { return type == CodeType::kInt4 || type == CodeType::kUint4; }
 bool IsDense(WeightScheme scheme) { return scheme <= WeightScheme::kBf16; }
+bool IsInt4(WeightScheme scheme) {
+  return scheme == WeightScheme::kW4A16 || scheme == WeightScheme::kW4A8;
+}
 
 int64_t Groups(const WeightView& v) { return (v.k + v.group - 1) / v.group; }
 
@@ -36,6 +39,10 @@ float Scalar(const void* data, ScalarType type, int64_t i) {
 float Value(const WeightView& v, int64_t row, int64_t k) {
   if (v.codes_type == CodeType::kDense) return Scalar(v.dense, v.dense_type, row * v.k + k);
   const int64_t at = row * Groups(v) + k / v.group;
+  if (v.codes_type == CodeType::kE4m3) {
+    return Scalar(v.scales, v.scale_type, at) *
+           FloatFromE4m3(static_cast<uint8_t>(v.codes[row * v.k + k]));
+  }
   int32_t code = v.codes[row * v.k + k];
   if (v.codes_type == CodeType::kUint4) code = static_cast<uint8_t>(code);
   return Scalar(v.scales, v.scale_type, at) *
@@ -70,6 +77,18 @@ std::string Int8Problem(const WeightView& v) {
   if (v.group < v.k) return "W8A8 expects one scale per row, group is " + std::to_string(v.group);
   if (v.zeros != nullptr) return "W8A8 expects no zero points";
   if (v.k > kMaxIntegerK) return "K is " + std::to_string(v.k) + ", expected at most 65536";
+  return "";
+}
+
+std::string Fp8Problem(const WeightView& v) {
+  if (v.codes_type != CodeType::kE4m3) return "W8A8-FP8 expects e4m3 codes";
+  if (v.group < v.k) {
+    return "W8A8-FP8 expects one scale per row, group is " + std::to_string(v.group);
+  }
+  if (v.zeros != nullptr) return "W8A8-FP8 expects no zero points";
+  for (int64_t i = 0; i < v.n * v.k; ++i) {
+    if ((v.codes[i] & 0x7F) == kE4m3Nan) return "e4m3 code is NaN, expected numbers";
+  }
   return "";
 }
 
@@ -123,12 +142,20 @@ const char* Name(WeightScheme scheme) {
       return "w4a16";
     case WeightScheme::kW4A8:
       return "w4a8";
+    case WeightScheme::kW8A8Fp8:
+      return "w8a8-fp8";
   }
   return "unknown";
 }
 
 bool TakesQuantizedActivations(WeightScheme scheme) {
-  return scheme == WeightScheme::kW8A8 || scheme == WeightScheme::kW4A8;
+  return scheme == WeightScheme::kW8A8 || scheme == WeightScheme::kW4A8 ||
+         scheme == WeightScheme::kW8A8Fp8;
+}
+
+ActivationCode ActivationCodeOf(WeightScheme scheme) {
+  BATON_KERNELS_REQUIRE(TakesQuantizedActivations(scheme));
+  return scheme == WeightScheme::kW8A8Fp8 ? ActivationCode::kE4m3 : ActivationCode::kInt8;
 }
 
 std::string PackProblem(std::span<const WeightView> parts, WeightScheme scheme) {
@@ -137,9 +164,8 @@ std::string PackProblem(std::span<const WeightView> parts, WeightScheme scheme) 
     std::string problem = ViewProblem(v);
     if (problem.empty() && !Agree(parts.front(), v)) problem = "stacked matrices differ in form";
     if (problem.empty() && scheme == WeightScheme::kW8A8) problem = Int8Problem(v);
-    if (problem.empty() && !IsDense(scheme) && scheme != WeightScheme::kW8A8) {
-      problem = Int4Problem(v, scheme);
-    }
+    if (problem.empty() && scheme == WeightScheme::kW8A8Fp8) problem = Fp8Problem(v);
+    if (problem.empty() && IsInt4(scheme)) problem = Int4Problem(v, scheme);
     if (!problem.empty()) return problem;
   }
   return "";
@@ -181,6 +207,9 @@ class Packer {
       case WeightScheme::kW8A8:
         lane_bytes = static_cast<size_t>(padded);
         break;
+      case WeightScheme::kW8A8Fp8:
+        lane_bytes = static_cast<size_t>(w_.k_);
+        break;
       case WeightScheme::kW4A16:
       case WeightScheme::kW4A8:
         lane_bytes = static_cast<size_t>(padded / 2);
@@ -195,7 +224,7 @@ class Packer {
       const size_t entries = static_cast<size_t>(w_.panels() * w_.groups_ * kPanel);
       w_.scales_offset_ = bytes;
       bytes += entries * BytesOf(v.scale_type);
-      if (w_.scheme_ != WeightScheme::kW8A8 && !AllSymmetric(parts_)) {
+      if (IsInt4(w_.scheme_) && !AllSymmetric(parts_)) {
         w_.zeros_offset_ = bytes;
         bytes += entries;
       }
@@ -222,6 +251,10 @@ class Packer {
     }
     if (w_.scheme_ == WeightScheme::kW8A8) {
       PackInt8(v, i, panel, lane);
+    } else if (w_.scheme_ == WeightScheme::kW8A8Fp8) {
+      for (int64_t k = 0; k < v.k; ++k) {
+        panel[k * kPanel + lane] = static_cast<uint8_t>(v.codes[i * v.k + k]);
+      }
     } else {
       PackInt4(v, i, panel, lane);
     }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/numeric/aligned_buffer.h"
+#include "kernels/quantize/quantize.h"
 
 namespace baton::kernels {
 
@@ -15,17 +16,20 @@ namespace baton::kernels {
 //   kW8A8                INT8 per channel × INT8 per token, INT32 accumulation
 //   kW4A16               INT4 groups × fp32 activations
 //   kW4A8                INT4 groups × INT8 per token, INT32 accumulation within a group
-enum class WeightScheme : uint8_t { kFp32, kFp16, kBf16, kW8A8, kW4A16, kW4A8 };
+//   kW8A8Fp8             e4m3fn per channel × e4m3fn per token, fp32 accumulation
+enum class WeightScheme : uint8_t { kFp32, kFp16, kBf16, kW8A8, kW4A16, kW4A8, kW8A8Fp8 };
 const char* Name(WeightScheme scheme);
 // Whether GemmParams::quantized is read rather than GemmParams::a.
 bool TakesQuantizedActivations(WeightScheme scheme);
+// Of the schemes that take them.
+ActivationCode ActivationCodeOf(WeightScheme scheme);
 
 enum class ScalarType : uint8_t { kFp32, kFp16, kBf16 };
 constexpr size_t BytesOf(ScalarType type) { return type == ScalarType::kFp32 ? 4 : 2; }
 
 // kDense: the matrix itself, `dense`. kInt8: signed codes. kInt4: signed codes -8 … 7. kUint4: 0
-// … 15.
-enum class CodeType : uint8_t { kDense, kInt8, kInt4, kUint4 };
+// … 15. kE4m3: bytes of fp8 e4m3fn numbers, which stand for themselves.
+enum class CodeType : uint8_t { kDense, kInt8, kInt4, kUint4, kE4m3 };
 
 // A matrix W[N, K] owned by someone else (numbers.md, "Weights"), row-major without gaps.
 //   dense:  W[n,k] = dense[n,k]
@@ -47,6 +51,7 @@ struct WeightView {
 // (query, key and value as one matrix) and must agree in everything but N.
 //   kFp32, kFp16, kBf16: any view. Codes are dequantized in fp32; fp32 is then rounded to the type.
 //   kW8A8: kInt8, group = K ≤ 65536, no zero points.
+//   kW8A8Fp8: kE4m3 without NaN, group = K, no zero points.
 //   kW4A16, kW4A8: kInt4 (zero points -8 … 247) or kUint4 (0 … 255), group a multiple of 32 or ≥ K;
 //   K ≤ 65536 for kW4A8. The last group may be short.
 std::string PackProblem(std::span<const WeightView> parts, WeightScheme scheme);

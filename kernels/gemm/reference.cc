@@ -42,6 +42,15 @@ float IntegerGroups(const GemmParams& p, int64_t m, int64_t n) {
   return total;
 }
 
+float Fp8(const GemmParams& p, int64_t m, int64_t n) {
+  float sum = 0.0f;
+  for (int64_t k = 0; k < p.w->k(); ++k) {
+    const auto code = static_cast<uint8_t>(p.quantized.codes[m * p.quantized.stride + k]);
+    sum = std::fma(FloatFromE4m3(code), internal::Fp8At(*p.w, n, k), sum);
+  }
+  return sum * internal::ScaleAt(*p.w, n, 0);
+}
+
 float Element(const GemmParams& p, int64_t m, int64_t n) {
   const float bias = p.bias != nullptr ? p.bias[n] : 0.0f;
   switch (p.w->scheme()) {
@@ -54,6 +63,8 @@ float Element(const GemmParams& p, int64_t m, int64_t n) {
     case WeightScheme::kW8A8:
     case WeightScheme::kW4A8:
       return std::fma(IntegerGroups(p, m, n), p.quantized.scale[m], bias);
+    case WeightScheme::kW8A8Fp8:
+      return std::fma(Fp8(p, m, n), p.quantized.scale[m], bias);
   }
   return bias;
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/quantize/fp8.h"
 #include "kernels/quantize/quantize.h"
 
 namespace baton::kernels {
@@ -32,10 +33,24 @@ void QuantizeRow(const QuantizeParams& p, int64_t row) {
   }
 }
 
+void EncodeRow(const QuantizeParams& p, int64_t row) {
+  int8_t* codes = p.out.codes + row * p.out.stride;
+  std::fill(codes + p.k, codes + PaddedActivations(p.k), int8_t{0});
+  QuantizeRowsFp8Reference({.x = p.x + row * p.ldx,
+                            .m = 1,
+                            .k = p.k,
+                            .ldx = p.ldx,
+                            .codes = reinterpret_cast<uint8_t*>(codes),
+                            .scale = p.out.scale + row});
+}
+
 }  // namespace
 
 void QuantizeRowsReference(const QuantizeParams& params) {
-  for (int64_t row = 0; row < params.m; ++row) QuantizeRow(params, row);
+  const bool fp8 = params.code == ActivationCode::kE4m3;
+  for (int64_t row = 0; row < params.m; ++row) {
+    fp8 ? EncodeRow(params, row) : QuantizeRow(params, row);
+  }
 }
 
 }  // namespace baton::kernels

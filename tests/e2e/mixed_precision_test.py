@@ -37,7 +37,7 @@ class MixedPrecisionTest(unittest.TestCase):
                 self.assertEqual(8, len(got["token_ids"]))
 
     def test_each_weight_scheme_serves_on_each_role(self):
-        for prefill, decode in (("fp16", "w4a8"), ("w4a8", "w8a8"), ("w4a16", "fp16"), ("auto", "fp32")):
+        for prefill, decode in (("fp16", "w4a8"), ("w4a8", "w8a8"), ("w4a16", "fp16"), ("w8a8-fp8", "w4a16"), ("auto", "w8a8-fp8")):
             with self.subTest(prefill=prefill, decode=decode):
                 with cluster(f"--prefill-weights={prefill}", f"--decode-weights={decode}", "--kv=int8") as c:
                     got = c.generate_ids(PROMPT, "--max-tokens=8", "--temperature=0", "--ignore-eos")

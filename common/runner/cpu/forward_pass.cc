@@ -289,6 +289,7 @@ void ForwardPass::QuantizeRows(const LinearLayer& next, Input input, int64_t beg
                                        .m = end - begin,
                                        .k = next.weight.k(),
                                        .ldx = input.stride,
+                                       .code = kernels::ActivationCodeOf(next.weight.scheme()),
                                        .out = out};
   kernels::QuantizeRowsCpu(params, 0, 1);
 }

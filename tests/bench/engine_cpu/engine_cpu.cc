@@ -20,7 +20,7 @@ namespace baton::bench {
 namespace {
 
 constexpr const char* kUsage =
-    "engine_cpu --model DIR [--weights fp32,fp16,w8a8,w4a16,w4a8,auto] [--kv fp16,int8]\n"
+    "engine_cpu --model DIR [--weights fp32,fp16,w8a8,w8a8-fp8,w4a16,w4a8,auto] [--kv fp16,int8]\n"
     "           [--threads N] [--repeat 9] [--page-tokens 64] [--time wall|cpu]\n"
     "           [--workloads pp512,tg64@0,tg64@512,8xtg64@0,8xtg64@512] [--output text|json]\n"
     "Prints tokens/s: the median of the repetitions, after one that is not counted, and their\n"

@@ -39,6 +39,10 @@ QuantizedMatrix Quantize(const Source& source, int64_t group, CodeType type, int
 float Value(const QuantizedMatrix& m, int64_t row, int64_t column) {
   const auto g = static_cast<size_t>(row * m.groups() + column / m.group);
   const int zero = m.zeros.empty() ? 0 : m.zeros[g];
+  if (m.codes_type == CodeType::kE4m3) {
+    const auto code = static_cast<uint8_t>(m.codes[static_cast<size_t>(row * m.k + column)]);
+    return kernels::FloatFromFp16(m.scales[g]) * kernels::FloatFromE4m3(code);
+  }
   return kernels::FloatFromFp16(m.scales[g]) *
          static_cast<float>(m.codes[static_cast<size_t>(row * m.k + column)] - zero);
 }
@@ -48,6 +52,18 @@ TEST(RoundToNearest, Int8ScaleIsAmaxOver127RoundedToFp16) {
   const QuantizedMatrix m = Quantize(source, 4, CodeType::kInt8);
   EXPECT_EQ(m.scales[0], kernels::Fp16FromFloat(2.0f / 127));
   EXPECT_EQ(m.codes, (std::vector<int8_t>{64, -127, 32, 0}));
+}
+
+TEST(RoundToNearest, Fp8ScaleIsAmaxOver448RoundedToFp16) {
+  const Source source(1, 4, {1.0f, -2.0f, 0.5f, 0.007f});
+  const QuantizedMatrix m = Quantize(source, 4, CodeType::kE4m3);
+  EXPECT_EQ(m.scales[0], kernels::Fp16FromFloat(2.0f / 448));
+  const float s = kernels::FloatFromFp16(m.scales[0]);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(static_cast<uint8_t>(m.codes[i]),
+              kernels::E4m3FromFloat(source.At(static_cast<int64_t>(i)) / s));
+  }
+  EXPECT_EQ(static_cast<uint8_t>(m.codes[1]), 0xFE);  // −448: the scale was rounded down or not
 }
 
 TEST(RoundToNearest, SymmetricInt4UsesBothEnds) {
@@ -77,7 +93,8 @@ TEST(RoundToNearest, TiesGoToEven) {
 }
 
 TEST(RoundToNearest, ZeroGroupsAndNumbersTooSmallForAScale) {
-  for (const CodeType type : {CodeType::kInt8, CodeType::kInt4, CodeType::kUint4}) {
+  for (const CodeType type :
+       {CodeType::kInt8, CodeType::kInt4, CodeType::kUint4, CodeType::kE4m3}) {
     const Source source(1, 8, {0, 0, 0, 0, 1e-12f, -1e-12f, 0, 0});
     const QuantizedMatrix m = Quantize(source, 4, type);
     for (int64_t k = 0; k < 8; ++k) EXPECT_EQ(Value(m, 0, k), 0.0f);

@@ -58,7 +58,6 @@ TEST_P(Gemm, IsWithinTheRoundingBoundOfTheExactProduct) {
   const Shape shapes[] = {{1, 1, 32},   {1, 16, 128},  {3, 17, 96},  {17, 33, 112},
                           {33, 40, 80}, {8, 100, 256}, {5, 130, 48}, {2, 300, 640}};
   for (const WeightForm& form : AllForms()) {
-    const bool quantized = TakesQuantizedActivations(form.scheme);
     for (const Shape& s : shapes) {
       const TestWeight w(form, s.n, s.k, 11);
       const TestActivations a(s.m, s.k, 12);
@@ -74,7 +73,7 @@ TEST_P(Gemm, IsWithinTheRoundingBoundOfTheExactProduct) {
           double exact = bias[n];
           double magnitudes = std::fabs(bias[n]);
           for (int64_t k = 0; k < s.k; ++k) {
-            const double term = a.Value(quantized, m, k) * w.Value(n, k);
+            const double term = a.Value(form.scheme, m, k) * w.Value(n, k);
             exact += term;
             magnitudes += std::fabs(term);
           }

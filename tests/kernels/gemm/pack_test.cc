@@ -118,6 +118,12 @@ TEST(PackProblem, NamesWhatIsWrong) {
   const WeightView views[] = {w.View(), other.View()};
   EXPECT_NE(PackProblem(views, int4.scheme), "");
 
+  TestWeight fp8({WeightScheme::kW8A8Fp8, CodeType::kE4m3, ScalarType::kFp32}, 4, 64, 1);
+  EXPECT_EQ(PackProblem(fp8.View(), WeightScheme::kW8A8Fp8), "");
+  EXPECT_NE(PackProblem(fp8.View(), WeightScheme::kW8A8), "");
+  fp8.codes[17] = static_cast<int8_t>(0xFF);
+  EXPECT_NE(PackProblem(fp8.View(), WeightScheme::kW8A8Fp8).find("NaN"), std::string::npos);
+
   const TestWeight int8({WeightScheme::kW8A8, CodeType::kInt8, ScalarType::kFp32, 32}, 4, 64, 1);
   EXPECT_NE(PackProblem(int8.View(), WeightScheme::kW8A8).find("32"), std::string::npos);
 }

@@ -31,6 +31,8 @@ std::vector<WeightForm> AllForms() {
       {WeightScheme::kBf16, CodeType::kDense, ScalarType::kBf16},
       {WeightScheme::kW8A8, CodeType::kInt8, ScalarType::kFp32},
       {WeightScheme::kW8A8, CodeType::kInt8, ScalarType::kBf16},
+      {WeightScheme::kW8A8Fp8, CodeType::kE4m3, ScalarType::kFp32},
+      {WeightScheme::kW8A8Fp8, CodeType::kE4m3, ScalarType::kFp16},
   };
   for (WeightScheme scheme : {WeightScheme::kW4A16, WeightScheme::kW4A8}) {
     forms.push_back({scheme, CodeType::kInt4, ScalarType::kFp16, 32, false});
@@ -62,7 +64,11 @@ TestWeight::TestWeight(const WeightForm& f, int64_t rows, int64_t depth, uint32_
   std::uniform_int_distribution<int> code(low, form.codes == CodeType::kInt8 ? 127 : low + 15);
   std::uniform_int_distribution<int> zero(0, 16);
   std::uniform_real_distribution<float> scale(0.01f, 0.2f);
-  for (int64_t i = 0; i < n * k; ++i) codes.push_back(static_cast<int8_t>(code(rng)));
+  for (int64_t i = 0; i < n * k; ++i) {
+    // Bell-shaped as weights are, down to subnormal fp8 numbers.
+    const int c = form.codes == CodeType::kE4m3 ? E4m3FromFloat(normal(rng) * 100.0f) : code(rng);
+    codes.push_back(static_cast<int8_t>(c));
+  }
   for (int64_t i = 0; i < n * ((k + group - 1) / group); ++i) {
     const float s = scale(rng);
     if (form.type == ScalarType::kFp32) {
@@ -99,6 +105,9 @@ double TestWeight::Value(int64_t row, int64_t at) const {
   }
   const int64_t j = row * ((k + group - 1) / group) + at / group;
   const double scale = scales32.empty() ? Decode(form.type, scales16[j]) : scales32[j];
+  if (form.codes == CodeType::kE4m3) {
+    return scale * FloatFromE4m3(static_cast<uint8_t>(codes[i]));
+  }
   return scale * (codes[i] - (zeros.empty() ? 0 : zeros[j]));
 }
 
@@ -109,7 +118,9 @@ TestActivations::TestActivations(int64_t rows, int64_t depth, uint32_t seed)
       x(rows * depth),
       codes(rows * stride),
       scale(rows),
-      sums(rows * stride / kActivationBlock) {
+      sums(rows * stride / kActivationBlock),
+      fp8_codes(rows * stride),
+      fp8_scale(rows) {
   std::mt19937 rng(seed);
   std::normal_distribution<float> normal;
   for (float& v : x) v = normal(rng);
@@ -122,10 +133,20 @@ void TestActivations::Quantize() {
                          .k = k,
                          .ldx = k,
                          .out = {codes.data(), scale.data(), sums.data(), stride}});
+  QuantizeRowsReference({.x = x.data(),
+                         .m = m,
+                         .k = k,
+                         .ldx = k,
+                         .code = ActivationCode::kE4m3,
+                         .out = {fp8_codes.data(), fp8_scale.data(), nullptr, stride}});
 }
 
-double TestActivations::Value(bool quantized, int64_t row, int64_t at) const {
-  if (!quantized) return x[row * k + at];
+double TestActivations::Value(WeightScheme scheme, int64_t row, int64_t at) const {
+  if (!TakesQuantizedActivations(scheme)) return x[row * k + at];
+  if (ActivationCodeOf(scheme) == ActivationCode::kE4m3) {
+    const auto code = static_cast<uint8_t>(fp8_codes[row * stride + at]);
+    return static_cast<double>(fp8_scale[row]) * FloatFromE4m3(code);
+  }
   return static_cast<double>(scale[row]) * codes[row * stride + at];
 }
 
@@ -139,6 +160,11 @@ GemmParams TestActivations::Rows(const PackedWeight& w, int64_t first, int64_t c
   p.quantized.scale = const_cast<float*>(scale.data()) + first;
   p.quantized.sums = const_cast<int32_t*>(sums.data()) + first * (stride / kActivationBlock);
   p.quantized.stride = stride;
+  if (w.scheme() == WeightScheme::kW8A8Fp8) {
+    p.quantized.codes = const_cast<int8_t*>(fp8_codes.data()) + first * stride;
+    p.quantized.scale = const_cast<float*>(fp8_scale.data()) + first;
+    p.quantized.sums = nullptr;
+  }
   p.w = &w;
   p.out = out;
   p.ldo = w.n();

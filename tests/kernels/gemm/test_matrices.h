@@ -44,7 +44,7 @@ struct TestActivations {
   TestActivations(int64_t m, int64_t k, uint32_t seed);
   void Quantize();  // after a change of `x`
   // What the kernel of the scheme multiplies with, exact.
-  double Value(bool quantized, int64_t row, int64_t at) const;
+  double Value(WeightScheme scheme, int64_t row, int64_t at) const;
   // A view of rows [first, first + count) for a product into `out`.
   GemmParams Rows(const PackedWeight& w, int64_t first, int64_t count, float* out) const;
 
@@ -55,6 +55,8 @@ struct TestActivations {
   std::vector<int8_t> codes;
   std::vector<float> scale;
   std::vector<int32_t> sums;
+  std::vector<int8_t> fp8_codes;
+  std::vector<float> fp8_scale;
 };
 
 }  // namespace baton::kernels

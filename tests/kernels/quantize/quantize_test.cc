@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hwy/highway.h"
+#include "kernels/numeric/formats.h"
 
 namespace baton::kernels {
 namespace {
@@ -25,23 +26,27 @@ struct Quantized {
 };
 
 template <typename Function>
-Quantized Run(const std::vector<float>& x, int64_t m, int64_t k, int64_t stride, Function f) {
+Quantized Run(const std::vector<float>& x, int64_t m, int64_t k, int64_t stride,
+              ActivationCode code, Function f) {
   Quantized q{std::vector<int8_t>(m * stride, 99), std::vector<float>(m, 99.0f),
               std::vector<int32_t>(m * stride / kActivationBlock, 99)};
   f({.x = x.data(),
      .m = m,
      .k = k,
      .ldx = k,
+     .code = code,
      .out = {q.codes.data(), q.scale.data(), q.sums.data(), stride}});
   return q;
 }
 
-Quantized Reference(const std::vector<float>& x, int64_t m, int64_t k, int64_t stride) {
-  return Run(x, m, k, stride, [](const QuantizeParams& p) { QuantizeRowsReference(p); });
+Quantized Reference(const std::vector<float>& x, int64_t m, int64_t k, int64_t stride,
+                    ActivationCode code = ActivationCode::kInt8) {
+  return Run(x, m, k, stride, code, [](const QuantizeParams& p) { QuantizeRowsReference(p); });
 }
 
-Quantized Cpu(const std::vector<float>& x, int64_t m, int64_t k, int64_t stride, int parts) {
-  return Run(x, m, k, stride, [parts](const QuantizeParams& p) {
+Quantized Cpu(const std::vector<float>& x, int64_t m, int64_t k, int64_t stride, int parts,
+              ActivationCode code = ActivationCode::kInt8) {
+  return Run(x, m, k, stride, code, [parts](const QuantizeParams& p) {
     for (int part = parts - 1; part >= 0; --part) QuantizeRowsCpu(p, part, parts);
   });
 }
@@ -66,10 +71,12 @@ TEST_P(Quantize, EqualsTheReferenceBitByBit) {
       const int64_t stride = PaddedActivations(k) + kActivationBlock;
       const uint32_t seed = static_cast<uint32_t>(1000 * k + m);
       std::vector<float> x = RandomRows(m * k, seed);
-      const Quantized expected = Reference(x, m, k, stride);
-      for (int parts : {1, 2, 5}) {
-        EXPECT_TRUE(Cpu(x, m, k, stride, parts) == expected)
-            << "m " << m << " k " << k << " parts " << parts << " seed " << seed;
+      for (ActivationCode code : {ActivationCode::kInt8, ActivationCode::kE4m3}) {
+        const Quantized expected = Reference(x, m, k, stride, code);
+        for (int parts : {1, 2, 5}) {
+          EXPECT_TRUE(Cpu(x, m, k, stride, parts, code) == expected)
+              << "m " << m << " k " << k << " parts " << parts << " seed " << seed;
+        }
       }
     }
   }
@@ -105,6 +112,35 @@ TEST_P(Quantize, ExtremesAndTies) {
     std::vector<float> row(32, value);
     row[5] = -value;
     EXPECT_TRUE(Cpu(row, 1, 32, 32, 1) == Reference(row, 1, 32, 32)) << value;
+  }
+}
+
+TEST_P(Quantize, Fp8Extremes) {
+  constexpr auto kE4m3 = ActivationCode::kE4m3;
+  // amax = 448 makes the scale 1: the codes are those of the values themselves.
+  std::vector<float> x = {448.0f, -448.0f, 1.0f, 17.0f, 0x1p-9f, 0x1p-10f, 0x1.8p-9f, -0.0f};
+  const Quantized q = Cpu(x, 1, 8, 32, 1, kE4m3);
+  EXPECT_EQ(q.scale[0], 1.0f);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(static_cast<uint8_t>(q.codes[i]), E4m3FromFloat(x[i])) << i;
+  EXPECT_EQ(q.sums[0], 99);  // not written
+  for (float value : {0.0f, std::numeric_limits<float>::max(), 1e-38f, 1e-40f, 1e-45f,
+                      std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    std::vector<float> row(40, value);
+    row[5] = -value;
+    EXPECT_TRUE(Cpu(row, 1, 40, 64, 1, kE4m3) == Reference(row, 1, 40, 64, kE4m3)) << value;
+  }
+}
+
+TEST(QuantizeReference, Fp8FollowsTheDefinition) {
+  const std::vector<float> x = RandomRows(64, 3);
+  const Quantized q = Reference(x, 1, 64, 64, ActivationCode::kE4m3);
+  float amax = 0.0f;
+  for (float v : x) amax = std::max(amax, std::fabs(v));
+  EXPECT_EQ(q.scale[0], amax / 448.0f);
+  for (int i = 0; i < 64; ++i) {
+    // Half a unit of the third mantissa bit, or of the smallest number.
+    const float value = FloatFromE4m3(static_cast<uint8_t>(q.codes[i])) * q.scale[0];
+    EXPECT_NEAR(value, x[i], std::max(std::fabs(x[i]) / 16, q.scale[0] * 0x1p-10f) * 1.0001f);
   }
 }
 

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <string>
 
 #include "tests/common/runner/cpu/golden.h"
 
@@ -54,9 +56,14 @@ INSTANTIATE_TEST_SUITE_P(Weights, Quantized,
                                            WeightBound{WeightFormat::kFp16, 0.0001},
                                            WeightBound{WeightFormat::kAuto, 0.0},
                                            WeightBound{WeightFormat::kW8A8, 0.055},
+                                           WeightBound{WeightFormat::kW8A8Fp8, 0.09},
                                            WeightBound{WeightFormat::kW4A16, 0.28},
                                            WeightBound{WeightFormat::kW4A8, 0.28}),
-                         [](const auto& info) { return std::string(NameOf(info.param.format)); });
+                         [](const auto& info) {
+                           std::string name(NameOf(info.param.format));
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace baton
