@@ -53,6 +53,8 @@ const ContractCheck& Pairing::Check(const v1::WorkerDescriptor& prefill,
   if (it == checks_.end()) {
     it = checks_.emplace(std::move(key), CheckContracts(prefill.contract(), decode.contract()))
              .first;
+    // An empty optional is below every value.
+    largest_probe_distance_ = std::max(largest_probe_distance_, it->second.probe_distance);
   }
   return it->second;
 }

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -62,6 +63,9 @@ class Pairing {
   // Whether some ready pair may serve, full or not.
   bool HasPair();
 
+  // Largest distance between the model probes of the pairs looked at; nullopt before the first.
+  std::optional<double> largest_probe_distance() const { return largest_probe_distance_; }
+
   // Requests assigned to the worker by this router.
   uint32_t assigned(const WorkerKey& key) const;
 
@@ -88,6 +92,7 @@ class Pairing {
   uint64_t decode_draw_ = 0;
   std::map<WorkerKey, uint32_t> assigned_;
   std::map<std::pair<WorkerKey, WorkerKey>, ContractCheck> checks_;  // of the present snapshot
+  std::optional<double> largest_probe_distance_;
 };
 
 }  // namespace baton

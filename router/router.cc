@@ -218,6 +218,9 @@ void Router::Sweep(TimePoint now) {
   }
   metrics_.SetLoad(ids_.size(), queue_.size(), queued_prompt_tokens);
   metrics_.SetWorkers(registry_.membership().Snapshot());
+  if (const auto distance = pairing_.largest_probe_distance()) {
+    metrics_.SetProbeDivergence(*distance);
+  }
   if (now >= drain_deadline_) CancelAll();
   dispatch_due_ = true;
 }

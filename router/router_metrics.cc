@@ -107,6 +107,10 @@ void RouterMetrics::SetLoad(size_t live, size_t queued, uint64_t queued_prompt_t
   queued_prompt_tokens_.Set(static_cast<double>(queued_prompt_tokens));
 }
 
+void RouterMetrics::SetProbeDivergence(double distance) {
+  registry_.GetGauge(metric::kModelProbeDivergence).Set(distance);
+}
+
 void RouterMetrics::SetWorkers(const ClusterSnapshot& snapshot) {
   for (auto& [key, gauge] : workers_) {
     int count = 0;

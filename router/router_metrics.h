@@ -25,6 +25,7 @@ class RouterMetrics {
   void Settled(uint32_t retries, uint32_t tokens, const absl::Status& status);
   void SetLoad(size_t live, size_t queued, uint64_t queued_prompt_tokens);
   void SetWorkers(const ClusterSnapshot& snapshot);
+  void SetProbeDivergence(double distance);
 
  private:
   MetricRegistry& registry_;

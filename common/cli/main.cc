@@ -5,9 +5,9 @@
 #include "common/cli/bench_serve.h"
 #include "common/cli/eval_flags.h"
 #include "common/cli/generate.h"
+#include "common/cli/input.h"
 #include "common/cli/inspect.h"
 #include "common/cli/quantize_flags.h"
-#include "common/cli/input.h"
 #include "common/cli/status.h"
 #include "common/cli/tokenize.h"
 

@@ -4,7 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
+
+#include "common/cluster/model_probe.h"
 
 namespace baton {
 namespace {
@@ -71,9 +74,14 @@ void CompareSource(const v1::KvContract& prefill, const v1::KvContract& decode, 
   const std::string& right = decode.model().source_digest();
   const bool left_vouched = !left.empty() || prefill.trust_model_identity();
   const bool right_vouched = !right.empty() || decode.trust_model_identity();
-  const bool contradict = !left.empty() && !right.empty() && left != right;
-  if (!left_vouched || !right_vouched || contradict) {
-    c.Refuse("model.source_digest", Hex(left), Hex(right));
+  if (!left.empty() && !right.empty()) return c.Digest("model.source_digest", left, right);
+  if (left_vouched && right_vouched) return;
+  const std::optional<double>& distance = c.result.probe_distance;
+  if (distance && *distance <= kProbeBound) return;
+  c.Refuse("model.source_digest", Hex(left), Hex(right));
+  if (distance) {
+    c.Refuse("model.probe", fmt::format("differs by {:.3f} nats", *distance),
+             fmt::format("expected at most {}", kProbeBound));
   }
 }
 
@@ -126,6 +134,7 @@ std::string FormatName(v1::KvFormat format) {
 
 ContractCheck CheckContracts(const v1::KvContract& prefill, const v1::KvContract& decode) {
   Comparison c;
+  c.result.probe_distance = ProbeDistance(prefill.model().probe(), decode.model().probe());
   c.Number("protocol_version", prefill.protocol_version(), decode.protocol_version());
   c.Text("model.architecture", prefill.model().architecture(), decode.model().architecture());
   c.Digest("model.tokenizer_digest", prefill.model().tokenizer_digest(),

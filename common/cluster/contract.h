@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,9 @@ inline constexpr uint32_t kProtocolVersion = 1;
 // Whether a prefill worker may hand KV to a decode worker.
 struct ContractCheck {
   v1::KvFormat wire_format = v1::KV_FORMAT_UNSPECIFIED;  // set when ok
-  std::vector<v1::Mismatch> mismatches;                  // left: prefill, right: decode; empty = ok
+  // Between the two models' probes, where both took one (common/cluster/model_probe.h).
+  std::optional<double> probe_distance;
+  std::vector<v1::Mismatch> mismatches;  // left: prefill, right: decode; empty = ok
   bool ok() const { return mismatches.empty(); }
 };
 
@@ -21,8 +24,8 @@ struct ContractCheck {
 // format is the first of the decode worker's list that the prefill worker accepts too. Weight
 // precision, resident format, page size and tensor parallel layout are free to differ.
 //
-// An unknown source digest (empty) passes only if the worker that lacks it was started with
-// trust_model_identity; two known digests are equal or refused.
+// Two known source digests are equal or refused. An unknown one (empty) passes if the worker that
+// lacks it was started with trust_model_identity, or if the probes of both agree.
 ContractCheck CheckContracts(const v1::KvContract& prefill, const v1::KvContract& decode);
 
 // "field: prefill <left>, decode <right>; …" for logs and statuses.

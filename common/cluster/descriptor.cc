@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "common/base/status.h"
+#include "common/cluster/model_probe.h"
 
 namespace baton {
 namespace {
@@ -46,6 +47,9 @@ absl::Status ValidateContract(const v1::KvContract& contract) {
       CheckDigest("contract.geometry.rope_digest", contract.geometry().rope_digest()));
   BATON_RETURN_IF_ERROR(
       CheckDigest("contract.producer.weights_digest", contract.producer().weights_digest()));
+  if (const absl::Status probe = ValidateProbe(contract.model().probe()); !probe.ok()) {
+    return InvalidArgument("contract.model.{}", MessageOf(probe));
+  }
   if (contract.wire_formats_size() < 1 || contract.wire_formats_size() > kMaxWireFormats) {
     return InvalidArgument("contract.wire_formats: {} entries, expected 1 to {}",
                            contract.wire_formats_size(), kMaxWireFormats);

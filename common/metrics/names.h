@@ -24,6 +24,10 @@ inline constexpr MetricName kCancellations{"baton_cancellations_total",
 inline constexpr MetricName kWorkers{"baton_workers",
                                      "Workers known to the router"};  // role, state
 
+inline constexpr MetricName kModelProbeDivergence{
+    "baton_model_probe_divergence",
+    "Largest distance (nats) between the model probes of two workers compared so far"};
+
 // Queues and latencies (router and workers).
 inline constexpr MetricName kQueueDepth{"baton_queue_depth", "Requests waiting"};
 inline constexpr MetricName kQueuedPromptTokens{"baton_queued_prompt_tokens",

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/base/status.h"
+#include "common/cluster/model_probe.h"
 #include "common/model/checkpoint.h"
 #include "common/runner/cpu/cpu_runner.h"
 #include "common/runner/cpu/thread_pool.h"
@@ -41,6 +42,25 @@ double FileGigabytes(const Checkpoint& checkpoint) {
 int ThreadsOf(const WorkerOptions& options) {
   if (options.threads > 0) return options.threads;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// The model's identity as its own answers show it; in fp16 KV whatever the worker's, which has
+// nothing to do with it. A model too small for a probe goes without.
+absl::StatusOr<v1::ModelProbe> Probe(std::shared_ptr<const CpuModel> model, int threads,
+                                     Logger& logger) {
+  constexpr int kPageTokens = 16;
+  const int vocab_size = model->config.vocab_size;
+  if (vocab_size < kProbeTop || model->config.max_positions < kProbeTokens) {
+    logger.Warning("model.no_probe",
+                   {{"vocab_size", vocab_size}, {"max_positions", model->config.max_positions}});
+    return v1::ModelProbe();
+  }
+  BATON_ASSIGN_OR_RETURN(
+      const auto runner,
+      CpuRunner::Create(std::move(model), {.page_tokens = kPageTokens,
+                                           .page_count = kProbeTokens / kPageTokens,
+                                           .threads = threads}));
+  return TakeProbe(*runner, vocab_size);
 }
 
 }  // namespace
@@ -88,6 +108,8 @@ absl::StatusOr<LoadedModel> LoadWorkerModel(const WorkerOptions& options, Logger
                                                    .page_count = pages,
                                                    .threads = threads}));
   loaded.contract = MakeKvContract(config, loaded.runner->kv(), options, digests);
+  BATON_ASSIGN_OR_RETURN(*loaded.contract.mutable_model()->mutable_probe(),
+                         Probe(model, threads, logger));
   loaded.limits = {.vocab_size = config.vocab_size,
                    .max_context = static_cast<int>(std::min<int64_t>(
                        config.max_positions, int64_t{pages} * options.page_tokens)),

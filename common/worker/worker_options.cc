@@ -90,7 +90,7 @@ void AddModelOptions(CLI::App& app, WorkerOptions& o) {
       ->check(CLI::Range(0, 1024));
   AddParsed(app, "--prefix-cache", o.prefix_cache, ParseSwitch, "on or off");
   app.add_flag("--trust-model-identity", o.trust_model_identity,
-               "Accept a peer whose source checkpoint is unknown");
+               "Serve with peers though this checkpoint's source is unknown and probes differ");
 }
 
 void AddNetworkOptions(CLI::App& app, WorkerOptions& o) {

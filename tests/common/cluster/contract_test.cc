@@ -5,6 +5,8 @@
 #include <functional>
 #include <string>
 
+#include "common/cluster/model_probe.h"
+
 namespace baton {
 namespace {
 
@@ -48,6 +50,49 @@ TEST(CheckContractsTest, TheWireFormatIsTheFirstThatBothAccept) {
   ASSERT_EQ(check.mismatches.size(), 1u);
   EXPECT_EQ(check.wire_format, v1::KV_FORMAT_UNSPECIFIED);
   EXPECT_EQ(Describe(check.mismatches), "wire_formats: prefill [fp16], decode [int4]");
+}
+
+v1::ModelProbe Probe(float logprob) {
+  v1::ModelProbe probe;
+  probe.set_version(kProbeVersion);
+  for (int i = 0; i < kProbePositions * kProbeTop; ++i) {
+    probe.add_tokens(i % kProbeTop);
+    probe.add_logprobs(logprob);
+  }
+  return probe;
+}
+
+TEST(CheckContractsTest, ProbesThatAgreeStandForAnUnknownSource) {
+  v1::KvContract prefill = Contract(), decode = Contract();
+  prefill.mutable_model()->clear_source_digest();
+  *prefill.mutable_model()->mutable_probe() = Probe(-2);
+  EXPECT_EQ(Describe(CheckContracts(prefill, decode).mismatches),
+            "model.source_digest: prefill (unknown), decode 737263");
+  *decode.mutable_model()->mutable_probe() = Probe(-2.25f);
+  const ContractCheck agreed = CheckContracts(prefill, decode);
+  EXPECT_TRUE(agreed.ok()) << Describe(agreed.mismatches);
+  EXPECT_NEAR(*agreed.probe_distance, 0.25, 1e-6);
+  decode.mutable_model()->clear_source_digest();
+  EXPECT_TRUE(CheckContracts(prefill, decode).ok());
+  *decode.mutable_model()->mutable_probe() = Probe(-2.5f);
+  EXPECT_EQ(Describe(CheckContracts(prefill, decode).mismatches),
+            "model.source_digest: prefill (unknown), decode (unknown); "
+            "model.probe: prefill differs by 0.500 nats, decode expected at most 0.4");
+  prefill.set_trust_model_identity(true);
+  EXPECT_FALSE(CheckContracts(prefill, decode).ok());
+  decode.set_trust_model_identity(true);
+  EXPECT_TRUE(CheckContracts(prefill, decode).ok());
+}
+
+TEST(CheckContractsTest, ProbesDoNotOverruleKnownSources) {
+  v1::KvContract prefill = Contract(), decode = Contract();
+  *prefill.mutable_model()->mutable_probe() = Probe(-2);
+  *decode.mutable_model()->mutable_probe() = Probe(-8);
+  EXPECT_TRUE(CheckContracts(prefill, decode).ok());
+  EXPECT_NEAR(*CheckContracts(prefill, decode).probe_distance, 6, 1e-6);
+  *decode.mutable_model()->mutable_probe() = Probe(-2);
+  decode.mutable_model()->set_source_digest("other");
+  EXPECT_FALSE(CheckContracts(prefill, decode).ok());
 }
 
 TEST(CheckContractsTest, PrecisionResidentFormatPagesAndParallelismAreFree) {
