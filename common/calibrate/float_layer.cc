@@ -1,8 +1,10 @@
 #include "common/calibrate/float_layer.h"
 
+#include <algorithm>
 #include <string_view>
 
 #include "common/base/check.h"
+#include "common/base/status.h"
 #include "common/quant/round_to_nearest.h"
 
 namespace baton {
@@ -63,6 +65,19 @@ Matrix LoadMatrix(const Checkpoint& checkpoint, WeightKind kind, int layer) {
   Matrix matrix(vector ? 1 : tensor.shape[0], vector ? tensor.shape[0] : tensor.shape[1]);
   ToFloat(tensor, 0, matrix.rows * matrix.cols, matrix.values.data());
   return matrix;
+}
+
+absl::StatusOr<Matrix> EmbedTokens(const Checkpoint& checkpoint, std::span<const int32_t> tokens) {
+  const Matrix table = LoadMatrix(checkpoint, WeightKind::kEmbedding, -1);
+  Matrix hidden(static_cast<int64_t>(tokens.size()), table.cols);
+  for (int64_t i = 0; i < hidden.rows; ++i) {
+    const int32_t token = tokens[static_cast<size_t>(i)];
+    if (token < 0 || token >= table.rows) {
+      return InvalidArgument("calibration token: {}, expected 0 to {}", token, table.rows - 1);
+    }
+    std::copy(table.Row(token).begin(), table.Row(token).end(), hidden.Row(i).begin());
+  }
+  return hidden;
 }
 
 FloatLayer LoadFloatLayer(const Checkpoint& checkpoint, int layer) {

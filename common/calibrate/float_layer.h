@@ -1,7 +1,9 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,9 @@ struct FloatLayer {
   FloatLinear& operator[](Linear l) { return linears[static_cast<size_t>(l)]; }
   const FloatLinear& operator[](Linear l) const { return linears[static_cast<size_t>(l)]; }
 };
+
+// The residual stream at its start, [tokens, hidden]. INVALID_ARGUMENT for an id that is none.
+absl::StatusOr<Matrix> EmbedTokens(const Checkpoint& checkpoint, std::span<const int32_t> tokens);
 
 FloatLayer LoadFloatLayer(const Checkpoint& checkpoint, int layer);
 // A matrix or vector of the checkpoint in fp32; a vector has one row.

@@ -33,16 +33,9 @@ kernels::ScalarType StoredType(const Checkpoint& checkpoint) {
 
 absl::StatusOr<Matrix> Embed(const Checkpoint& checkpoint, const CalibrationTokens& calibration,
                              int64_t sequences) {
-  const Matrix table = LoadMatrix(checkpoint, WeightKind::kEmbedding, -1);
-  Matrix hidden(sequences * calibration.window, table.cols);
-  for (int64_t i = 0; i < hidden.rows; ++i) {
-    const int32_t token = calibration.tokens[static_cast<size_t>(i)];
-    if (token < 0 || token >= table.rows) {
-      return InvalidArgument("calibration token: {}, expected 0 to {}", token, table.rows - 1);
-    }
-    std::copy(table.Row(token).begin(), table.Row(token).end(), hidden.Row(i).begin());
-  }
-  return hidden;
+  return EmbedTokens(
+      checkpoint,
+      std::span(calibration.tokens).first(static_cast<size_t>(sequences * calibration.window)));
 }
 
 Digest DigestOfTokens(const CalibrationTokens& calibration) {

@@ -18,14 +18,16 @@ std::vector<std::string> SensitiveLayers(const std::vector<LayerReport>& layers,
   if (errors.empty()) return {};
   const auto middle = errors.begin() + static_cast<int64_t>(errors.size() / 2);
   std::nth_element(errors.begin(), middle, errors.end());
-  const double median = *middle;
+  // Less than this is far below what any 4-bit layer loses.
+  constexpr double kWorthAWarning = 0.001;
+  const double threshold = std::max(times * *middle, kWorthAWarning);
   std::vector<std::string> warnings;
   for (const LayerReport& layer : layers) {
     for (const LinearReport& linear : layer.linears) {
-      if (linear.bits_per_weight >= 16 || linear.relative_error <= times * median) continue;
+      if (linear.bits_per_weight >= 16 || linear.relative_error <= threshold) continue;
       warnings.push_back(fmt::format("{}: {:.2f} % of the output's power, {:.1f} times the median",
                                      ModuleOf(linear.linear, layer.layer),
-                                     100 * linear.relative_error, linear.relative_error / median));
+                                     100 * linear.relative_error, linear.relative_error / *middle));
     }
   }
   return warnings;

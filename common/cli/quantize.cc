@@ -4,14 +4,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "common/base/status.h"
 #include "common/calibrate/model_quantizer.h"
+#include "common/calibrate/recommend.h"
 #include "common/model/checkpoint.h"
 #include "common/runner/cpu/thread_pool.h"
 #include "common/tokenizer/tokenizer.h"
@@ -81,6 +84,42 @@ void PrintReport(const ModelReport& report, const Recipe& recipe) {
   for (const std::string& line : sensitive) fmt::print("warning: sensitive: {}\n", line);
 }
 
+int ThreadsOf(const QuantizeCommonOptions& o) {
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  return o.threads > 0 ? o.threads : std::max(1, cores);
+}
+
+Parallel On(ThreadPool& pool) {
+  return [&pool](const std::function<void(int, int)>& fn) { pool.Run(fn); };
+}
+
+// Prints what the schemes cost for a decode batch, and returns the recommended one.
+absl::StatusOr<std::string> Recommend(const QuantizeCommonOptions& o, int batch) {
+  constexpr int64_t kSequences = 8;
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(o.model));
+  BATON_ASSIGN_OR_RETURN(const CalibrationTokens calibration, Calibration(o));
+  const int64_t sequences = std::min(kSequences, calibration.sequences());
+  if (sequences == 0) {
+    return InvalidArgument("--calibration: not given, expected a text file with --decode-batch");
+  }
+  BATON_ASSIGN_OR_RETURN(
+      const Matrix hidden,
+      EmbedTokens(checkpoint, std::span(calibration.tokens)
+                                  .first(static_cast<size_t>(sequences * calibration.window))));
+  ThreadPool pool(ThreadsOf(o));
+  const Parallel parallel = On(pool);
+  LayerPass pass(checkpoint.config(), calibration.window, parallel);
+  const std::vector<SchemeCost> costs = MeasureSchemes(checkpoint, batch, pass, hidden, parallel);
+  const SchemeCost& best = Recommended(costs);
+  fmt::print("decode batch of {}, {} threads, round-to-nearest:\n", batch, pool.threads());
+  for (const SchemeCost& cost : costs) {
+    fmt::print("  {:<6} {:>9.0f} us per layer, {:.4f} % of the outputs' power lost{}\n",
+               cost.scheme, cost.microseconds, 100 * cost.error,
+               &cost == &best ? "  <- recommended" : "");
+  }
+  return best.scheme;
+}
+
 absl::Status Run(const QuantizeCommonOptions& o, std::vector<QuantizeTarget> targets) {
   for (const QuantizeTarget& target : targets) {
     if (o.calibration.empty() && (target.recipe.NeedsText() || target.bits)) {
@@ -94,9 +133,8 @@ absl::Status Run(const QuantizeCommonOptions& o, std::vector<QuantizeTarget> tar
   options.resume = o.resume;
   options.progress = ShowProgress;
   BATON_ASSIGN_OR_RETURN(options.calibration, Calibration(o));
-  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-  ThreadPool pool(o.threads > 0 ? o.threads : std::max(1, cores));
-  const Parallel parallel = [&pool](const std::function<void(int, int)>& fn) { pool.Run(fn); };
+  ThreadPool pool(ThreadsOf(o));
+  const Parallel parallel = On(pool);
   BATON_ASSIGN_OR_RETURN(const std::vector<ModelReport> reports, QuantizeModel(options, parallel));
   for (size_t i = 0; i < reports.size(); ++i) PrintReport(reports[i], options.targets[i].recipe);
   fmt::print("peak memory {:.0f} MB\n", PeakMegabytes());
@@ -127,6 +165,11 @@ absl::Status RunQuantizePair(const QuantizePairOptions& options) {
   const QuantizeCommonOptions& common = options.common;
   BATON_RETURN_IF_ERROR(CheckCommon(common));
   std::vector<QuantizeTarget> targets;
+  std::string decode_scheme = options.decode_scheme.value_or("w4a16");
+  if (options.decode_batch) {
+    BATON_ASSIGN_OR_RETURN(const std::string recommended, Recommend(common, *options.decode_batch));
+    if (!options.decode_scheme) decode_scheme = recommended;
+  }
   BATON_ASSIGN_OR_RETURN(const kernels::ScalarType scale_type, ScaleType(common.model));
   const auto add = [&](const std::string& scheme, const std::string& algorithm,
                        const char* folder) -> absl::Status {
@@ -142,7 +185,7 @@ absl::Status RunQuantizePair(const QuantizePairOptions& options) {
     return absl::OkStatus();
   };
   BATON_RETURN_IF_ERROR(add(options.prefill_scheme, options.prefill_algorithm, "prefill"));
-  BATON_RETURN_IF_ERROR(add(options.decode_scheme, options.decode_algorithm, "decode"));
+  BATON_RETURN_IF_ERROR(add(decode_scheme, options.decode_algorithm, "decode"));
   return Run(common, std::move(targets));
 }
 

@@ -36,7 +36,9 @@ absl::Status RunQuantize(const QuantizeOptions& options);
 struct QuantizePairOptions {
   QuantizeCommonOptions common;
   std::string prefill_scheme = "w8a8";
-  std::string decode_scheme = "w4a16";
+  // Absent: w4a16, or with `decode_batch` what the measurement recommends.
+  std::optional<std::string> decode_scheme;
+  std::optional<int> decode_batch;  // sequences decoded together, expected
   std::string prefill_algorithm = "auto";
   std::string decode_algorithm = "auto";
 };

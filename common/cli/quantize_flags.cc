@@ -52,7 +52,11 @@ QuantizeCommands::QuantizeCommands(CLI::App& app) {
   CLI::App* pair = one->add_subcommand("pair", "OUT/prefill and OUT/decode of one model");
   AddCommon(*pair, pair_.common);
   pair->add_option("--prefill-scheme", pair_.prefill_scheme, KnownSchemes())->capture_default_str();
-  pair->add_option("--decode-scheme", pair_.decode_scheme, KnownSchemes())->capture_default_str();
+  pair->add_option("--decode-scheme", pair_.decode_scheme,
+                   KnownSchemes() + " (default: w4a16, or as --decode-batch recommends)");
+  pair->add_option("--decode-batch", pair_.decode_batch,
+                   "Sequences decoded together: measure the schemes here and recommend one")
+      ->check(CLI::Range(1, 4096));
   pair->add_option("--prefill-algorithm", pair_.prefill_algorithm, "auto, " + KnownAlgorithms())
       ->capture_default_str();
   pair->add_option("--decode-algorithm", pair_.decode_algorithm, "auto, " + KnownAlgorithms())

@@ -26,12 +26,20 @@ int Narrow(int64_t value) {
   return static_cast<int>(value);
 }
 
-// OpenBLAS starts threads of its own unless told not to; ours already fill the cores.
-void OneThread() { openblas_set_num_threads(1); }
+// OpenBLAS starts threads of its own unless told not to; ours already fill the cores. Told once, by
+// whoever comes first: the call is not for several threads at a time.
+void OneThread() {
+  static const bool told = [] {
+    openblas_set_num_threads(1);
+    return true;
+  }();
+  static_cast<void>(told);
+}
 
 void Gemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int64_t m, int64_t n, int64_t k,
           float alpha, ConstView a, ConstView b, float beta, MutableView out) {
   if (m == 0 || n == 0) return;
+  OneThread();
   cblas_sgemm(CblasRowMajor, trans_a, trans_b, Narrow(m), Narrow(n), Narrow(k), alpha, a.data,
               Narrow(a.ld), b.data, Narrow(b.ld), beta, out.data, Narrow(out.ld));
 }
@@ -49,7 +57,6 @@ void Multiply(int64_t m, int64_t n, int64_t k, float alpha, ConstView a, ConstVi
 }
 
 void AddGram(ConstView x, int64_t m, Matrix& gram, const Parallel& parallel) {
-  OneThread();
   const int64_t k = gram.cols;
   const int64_t tiles = (k + kTile - 1) / kTile;
   parallel([&](int part, int parts) {
@@ -123,7 +130,6 @@ bool SolveSmall(int64_t n, double* a, double* b) {
 
 double QuadraticError(const Matrix& d, const Matrix& h, const Parallel& parallel) {
   BATON_CHECK(d.cols == h.rows && h.rows == h.cols);
-  OneThread();
   constexpr int64_t kRows = 64;  // fixed, so the sum does not depend on the parts
   const int64_t blocks = (d.rows + kRows - 1) / kRows;
   std::vector<double> sums(static_cast<size_t>(blocks));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/status.h"
+#include "common/calibrate/recommend.h"
 
 namespace baton {
 namespace {
@@ -49,6 +50,29 @@ TEST(PlanWithinBits, UpgradesTheMostSensitiveUnitsWhole) {
   EXPECT_EQ(Upgraded(*PlanWithinBits(*recipe, 4.0, 2, Costs())), 0);
   EXPECT_EQ(Upgraded(*PlanWithinBits(*recipe, 16.0, 2, Costs())), 14);
   EXPECT_FALSE(PlanWithinBits(*recipe, 3.9, 2, Costs()).ok());
+}
+
+TEST(Recommended, FastestOrTheMoreExactOfThoseNearlyAsFast) {
+  EXPECT_EQ(Recommended({{"w4a16", 100, 0.6}, {"w4a8", 90, 0.7}, {"w8a8", 50, 0.01}}).scheme,
+            "w8a8");
+  EXPECT_EQ(Recommended({{"w4a16", 54, 0.6}, {"w4a8", 50, 0.7}, {"w8a8", 80, 0.01}}).scheme,
+            "w4a16");
+}
+
+TEST(MeasureSchemes, EightBitsLoseLess) {
+  const auto checkpoint = Checkpoint::Open(BATON_TINY_MODEL);
+  ASSERT_TRUE(checkpoint.ok());
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 32; ++i) tokens.push_back(i * 97 % 4000);
+  const auto hidden = EmbedTokens(*checkpoint, tokens);
+  ASSERT_TRUE(hidden.ok());
+  LayerPass pass(checkpoint->config(), 16, Serial());
+  const std::vector<SchemeCost> costs = MeasureSchemes(*checkpoint, 3, pass, *hidden, Serial());
+  ASSERT_EQ(costs.size(), 3u);
+  for (const SchemeCost& cost : costs) EXPECT_GT(cost.microseconds, 0);
+  EXPECT_EQ(costs[0].error, costs[1].error);  // the same weights
+  EXPECT_LT(costs[2].error, costs[0].error / 20);
+  EXPECT_FALSE(EmbedTokens(*checkpoint, std::vector<int32_t>{-1}).ok());
 }
 
 }  // namespace
