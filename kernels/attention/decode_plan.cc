@@ -117,6 +117,31 @@ void PlanWhole(const DecodePlanShape& shape, int64_t most, DecodePlan& plan) {
   }
 }
 
+// How many whole items a block would take if all take equally many; 0 if that is not nearly even.
+int64_t ItemsPerBlock(const DecodePlanShape& shape, const Totals& totals) {
+  int64_t largest = 0;
+  for (const int32_t length : shape.lengths) {
+    largest = std::max(largest, VisibleOf(shape, length).chunks());
+  }
+  const int64_t count = (totals.items + totals.blocks - 1) / totals.blocks;
+  const int64_t share = totals.cost / totals.blocks;
+  return count * (largest + shape.work_cost) <= share + share / 16 ? count : 0;
+}
+
+// `count` items a block, none of them split.
+void PlanItems(const DecodePlanShape& shape, int64_t count, DecodePlan& plan) {
+  const int32_t tiles = shape.kv_heads * shape.tiles;
+  for (int32_t s = 0; s < static_cast<int32_t>(shape.lengths.size()); ++s) {
+    const Visible visible = VisibleOf(shape, shape.lengths[s]);
+    for (int32_t tile = 0; tile < tiles && visible.chunks() > 0; ++tile) {
+      plan.works.push_back(WorkOf(s, tile, visible, visible.chunk_begin, visible.chunk_end));
+      if (plan.works.size() % count == 0) {
+        plan.begin.push_back(static_cast<int32_t>(plan.works.size()));
+      }
+    }
+  }
+}
+
 // Items end to end, cut into shares of equal cost.
 void PlanEndToEnd(const DecodePlanShape& shape, const Totals& totals, DecodePlan& plan) {
   // Block b ends where the cost so far reaches (b + 1) / blocks of all; the last one ends with all.
@@ -166,8 +191,11 @@ DecodePlan PlanDecode(const DecodePlanShape& shape) {
   // A block with one work ends it once; cut end to end, most blocks would have the rest of one item
   // and the start of another. That is worth a slightly larger share.
   const int64_t whole = LeastWhole(shape, totals);
+  const int64_t items = totals.items > totals.blocks ? ItemsPerBlock(shape, totals) : 0;
   if (whole > 0 && whole <= totals.cost / totals.blocks + 1 + shape.work_cost / 2) {
     PlanWhole(shape, whole, plan);
+  } else if (items > 0) {
+    PlanItems(shape, items, plan);
   } else {
     PlanEndToEnd(shape, totals, plan);
   }

@@ -52,10 +52,11 @@ struct DecodePlan {
   std::vector<int32_t> Words() const;
 };
 
-// Gives each block one part of one item where that is nearly even; else cuts the chunks of all
-// items, laid end to end with work_cost before each item, into shares of equal cost. At most two
-// works of a block are parts of a split item, and no block costs more than an even share, two
-// chunks and one and a half work_cost, whatever the lengths.
+// Gives each block one part of one item, or the same number of whole items, where that is nearly
+// even; else cuts the chunks of all items, laid end to end with work_cost before each item, into
+// shares of equal cost. At most two works of a block are parts of a split item, and no block costs
+// more than an even share and a sixteenth, two chunks and one and a half work_cost, whatever the
+// lengths.
 DecodePlan PlanDecode(const DecodePlanShape& shape);
 
 // Bytes of the largest plan of `sequences` sequences.

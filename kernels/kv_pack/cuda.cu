@@ -206,18 +206,24 @@ __device__ __forceinline__ uint64_t ConvertCodes(const SlabArgs& args, const Sec
   uint64_t sum = 0;
   const uint32_t lane = threadIdx.x % args.lanes;
   const uint32_t step = kThreads / args.lanes;
+  const auto load = [&](uint32_t i, uint32_t(&words)[From::kLaneWords]) {
+    if (i >= tile.count) return;
+    const std::byte* source =
+        kPack ? args.pool + tile.place[i]
+              : args.payload + tile.codes + uint64_t{i} * section.slab_code_bytes;
+    LoadWords(source + lane * sizeof(words), words);
+  };
+  uint32_t next[From::kLaneWords] = {};  // loaded a round ahead
+  load(threadIdx.x / args.lanes, next);
   for (uint32_t base = 0; base < tile.count; base += step) {  // the same for all: shuffles
     const uint32_t i = base + threadIdx.x / args.lanes;
     const bool valid = i < tile.count;
-    const uint32_t group = valid ? i : 0;
-    const uint64_t offset = tile.codes + uint64_t{group} * section.slab_code_bytes;
-    std::byte* const page = args.pool + tile.place[group];
-    const std::byte* source = kPack ? page : args.payload + offset;
-    std::byte* target = kPack ? args.payload + offset : page;
     uint32_t in[From::kLaneWords];
-    LoadWords(source + lane * sizeof(in), in);
+#pragma unroll
+    for (int w = 0; w < From::kLaneWords; ++w) in[w] = next[w];
+    load(i + step, next);
     float x[kKvLaneValues];
-    From::Decode(in, from[group], x);
+    From::Decode(in, from[valid ? i : 0], x);
     KvExtremes extremes{};
     if constexpr (To::kScaleBytes > 0) {
       extremes = ReduceExtremes<To::kSymmetric>(x, args.lanes);
@@ -226,6 +232,8 @@ __device__ __forceinline__ uint64_t ConvertCodes(const SlabArgs& args, const Sec
     uint32_t out[To::kLaneWords];
     To::Encode(x, extremes, scale, out);
     if (!valid) continue;
+    const uint64_t offset = tile.codes + uint64_t{i} * section.slab_code_bytes;
+    std::byte* target = kPack ? args.payload + offset : args.pool + tile.place[i];
     StoreWords(target + lane * sizeof(out), out);
     if (lane == 0) to[i] = scale;
     if constexpr (kPack) {
