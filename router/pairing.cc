@@ -68,21 +68,25 @@ absl::StatusOr<std::vector<Pairing::Option>> Pairing::Options(v1::Role role, con
     return options;
   }
   uint32_t longest = 0;
-  for (const WorkerView& view : *snapshot_) {
-    if (view.descriptor->role() != role || view.state != WorkerState::kReady) continue;
-    longest = std::max(longest, view.descriptor->max_context());
-    if (view.descriptor->max_context() < query.tokens) continue;
-    const bool excluded = query.excluded != nullptr && query.excluded->contains(view.key());
-    options.push_back({view.descriptor,
-                       {LoadOf(view), view.load.queued_prompt_tokens()},
-                       !excluded && !IsFull(view)});
-  }
-  if (!options.empty()) return options;
-  if (longest > 0) {
-    return InvalidArgument(
-        "max_tokens: {} tokens with the prompt, expected at most {} (the context of the {} "
-        "workers)",
-        query.tokens, longest, RoleName(role));
+  // A late report is more often a busy machine than a dead worker: better a late one than none.
+  for (const bool late : {false, true}) {
+    for (const WorkerView& view : *snapshot_) {
+      if (view.descriptor->role() != role) continue;
+      if (late ? !view.late() : view.state != WorkerState::kReady) continue;
+      longest = std::max(longest, view.descriptor->max_context());
+      if (view.descriptor->max_context() < query.tokens) continue;
+      const bool excluded = query.excluded != nullptr && query.excluded->contains(view.key());
+      options.push_back({view.descriptor,
+                         {LoadOf(view), view.load.queued_prompt_tokens()},
+                         !excluded && !IsFull(view)});
+    }
+    if (!options.empty()) return options;
+    if (longest > 0) {
+      return InvalidArgument(
+          "max_tokens: {} tokens with the prompt, expected at most {} (the context of the {} "
+          "workers)",
+          query.tokens, longest, RoleName(role));
+    }
   }
   return Unavailable("no {} worker is ready", RoleName(role));
 }

@@ -47,7 +47,7 @@ absl::StatusOr<SessionId> Membership::Hello(const v1::WorkerDescriptor& descript
   member.view.load = v1::LoadReport();
   member.view.state = WorkerState::kStarting;
   member.session = SessionId(next_session_++);
-  member.connected = true;
+  member.view.connected = true;
   member.reported = false;
   member.last_seen = now;
   sessions_[member.session] = key.id;
@@ -68,7 +68,7 @@ void Membership::Report(SessionId session, const v1::LoadReport& load, TimePoint
 void Membership::StreamEnded(SessionId session) {
   Member* member = Find(session);
   if (member == nullptr) return;
-  member->connected = false;
+  member->view.connected = false;
   sessions_.erase(session);
   if (member->view.state == WorkerState::kLost) return;
   member->view.state = WorkerState::kSuspect;
@@ -127,7 +127,7 @@ void Membership::SetState(Member& member, WorkerState state, TimePoint now) {
 }
 
 WorkerState Membership::StateOf(const Member& member) {
-  if (!member.connected) return WorkerState::kSuspect;
+  if (!member.view.connected) return WorkerState::kSuspect;
   if (!member.reported) return WorkerState::kStarting;
   if (member.view.load.draining()) return WorkerState::kDraining;
   return member.view.load.ready() ? WorkerState::kReady : WorkerState::kStarting;

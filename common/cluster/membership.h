@@ -15,7 +15,7 @@ namespace baton {
 enum class WorkerState {
   kStarting,  // known, not ready yet
   kReady,
-  kSuspect,   // reports missing or stream broken: no new work
+  kSuspect,   // reports missing or stream broken: new work only where no worker is ready
   kDraining,  // finishes what it has
   kLost,      // gone; remembered for a while
 };
@@ -26,6 +26,11 @@ struct WorkerView {
   std::shared_ptr<const v1::WorkerDescriptor> descriptor;
   v1::LoadReport load;
   WorkerState state = WorkerState::kStarting;
+  bool connected = false;  // its Register stream is open
+  // Silent, but its stream is open and it was ready when last heard: late rather than gone.
+  bool late() const {
+    return state == WorkerState::kSuspect && connected && load.ready() && !load.draining();
+  }
   WorkerKey key() const { return KeyOf(descriptor->identity()); }
 };
 
@@ -70,7 +75,6 @@ class Membership {
   struct Member {
     WorkerView view;
     SessionId session;
-    bool connected = false;
     bool reported = false;
     TimePoint last_seen;
     TimePoint lost_at;

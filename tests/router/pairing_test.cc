@@ -65,6 +65,35 @@ TEST_F(PairingTest, EachRoleGoesRoundByItself) {
   EXPECT_EQ(pairs, (std::set<std::string>{"p0d0", "p1d1"}));
 }
 
+// A machine too busy to report in time is not an outage; a broken stream is.
+TEST_F(PairingTest, ALateWorkerIsPickedOnlyWhereNoneIsReady) {
+  const SessionId p0 = P("p0");
+  D("d0");
+  const TimePoint late = TimePoint{} + std::chrono::seconds(4);
+  membership_.Tick(late);
+  auto pair = pairing_.Pick({});
+  ASSERT_TRUE(pair.ok()) << pair.status();
+  EXPECT_EQ(pair->prefill->identity().worker_id(), "p0");
+  P("p1");
+  for (int i = 0; i < 3; ++i) {
+    pair = pairing_.Pick({});
+    ASSERT_TRUE(pair.ok()) << pair.status();
+    EXPECT_EQ(pair->prefill->identity().worker_id(), "p1");
+  }
+  membership_.Tick(late);
+  membership_.StreamEnded(p0);
+  pair = pairing_.Pick({});
+  ASSERT_TRUE(pair.ok());
+  EXPECT_EQ(pair->prefill->identity().worker_id(), "p1");
+}
+
+TEST_F(PairingTest, AWorkerWhoseStreamBrokeIsNotPicked) {
+  const SessionId p0 = P("p0");
+  D("d0");
+  membership_.StreamEnded(p0);
+  EXPECT_EQ(pairing_.Pick({}).status().code(), StatusCode::kUnavailable);
+}
+
 TEST_F(PairingTest, WithoutAReadyWorkerOfARoleNothingIsPicked) {
   P("p0");
   EXPECT_EQ(pairing_.Pick({}).status().code(), StatusCode::kUnavailable);

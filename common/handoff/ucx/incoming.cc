@@ -145,7 +145,9 @@ void Incoming::Complete(Landing* landing, ucs_status_t status, size_t bytes) {
     return owned->done(DataLoss("slab from {}: {} bytes landed, expected {}", peer.Name(), bytes,
                                 owned->span.size()));
   }
-  if (status != UCS_OK && peer.closing) {
+  // We cancel no landing ourselves: UCX does when the connection fails, sometimes before it says
+  // so.
+  if (status == UCS_ERR_CANCELED || (status != UCS_OK && peer.closing)) {
     return owned->done(Unavailable("slab from {}: the sender was lost", peer.Name()));
   }
   owned->done(FromUcs(status, fmt::format("slab from {}", peer.Name())));
