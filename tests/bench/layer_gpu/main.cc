@@ -19,15 +19,15 @@ namespace {
 namespace cuda = kernels::cuda;
 
 struct Options {
-  std::vector<std::string> precisions = {"fp16", "w8a8_fp8"};
+  std::vector<std::string> precisions = {"fp16", "w4a16", "w8a8_fp8"};
   std::vector<std::string> kv = {"fp16", "int8", "int4"};
   std::vector<int> batches = {1, 16, 64};
   std::vector<int> prefill = {2048};
   int context = 1024;
 };
 
-const std::map<std::string, Precision> kPrecisions = {{"fp16", Precision::kFp16},
-                                                      {"w8a8_fp8", Precision::kW8A8Fp8}};
+const std::map<std::string, Precision> kPrecisions = {
+    {"fp16", Precision::kFp16}, {"w4a16", Precision::kW4A16}, {"w8a8_fp8", Precision::kW8A8Fp8}};
 
 // The layer in one graph, then every step in a graph of its own.
 void MeasureLayer(GpuBench& bench, const LayerCase& layer, const std::string& kv) {
@@ -142,7 +142,7 @@ int main(int argc, char** argv) {
   BenchOptions bench_options;
   app.add_option("--shapes", shapes, "llama3-8b, or a JSON file with a model's sizes");
   app.add_option("--json", json_file, "also write the measurements to this file");
-  app.add_option("--precisions", options.precisions, "of fp16, w8a8_fp8")
+  app.add_option("--precisions", options.precisions, "of fp16, w4a16, w8a8_fp8")
       ->delimiter(',')
       ->check(CLI::IsMember(kPrecisions));
   app.add_option("--kv", options.kv, "formats of the cache")

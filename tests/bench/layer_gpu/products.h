@@ -15,7 +15,7 @@
 
 namespace baton::bench {
 
-enum class Precision { kFp16, kW8A8Fp8 };
+enum class Precision { kFp16, kW8A8Fp8, kW4A16 };
 const char* Name(Precision precision);
 // Of all 16-bit activations.
 inline constexpr kernels::cuda::ActivationType kLayerType = kernels::cuda::ActivationType::kFp16;
