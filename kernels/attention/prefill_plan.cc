@@ -215,6 +215,21 @@ std::optional<std::string> PrefillProblem(const PrefillShape& shape) {
   return std::nullopt;
 }
 
+bool PrefillGatherPays(const PrefillShape& shape, std::span<const PagedSequence> sequences) {
+  constexpr int64_t kReads = 64;  // of a block of tokens, by tiles
+  if (shape.page_tokens > KvPageLayout::kMinPageTokens) return false;
+  int64_t blocks = 0;
+  int64_t steps = 0;  // of one KV head
+  for (const PagedSequence& sequence : sequences) {
+    if (sequence.rows == 0) continue;
+    blocks +=
+        Blocks(FirstSeen(shape, sequence.first_position), sequence.first_position + sequence.rows);
+    steps += SequenceSteps(shape, sequence, PrefillTileRows(shape.head_dim)) *
+             (shape.q_heads / shape.kv_heads);
+  }
+  return steps >= kReads * blocks && blocks > 0;
+}
+
 PrefillPlan PlanPrefill(const PrefillShape& shape, std::span<const PagedSequence> sequences,
                         const PrefillDevice& device) {
   BATON_KERNELS_REQUIRE(!PrefillProblem(shape));

@@ -86,11 +86,13 @@ struct Operands {
 void Time(GpuBench& bench, const Setting& s) {
   const int q_heads = bench.options().model.heads;
   const KvPageLayout layout({1, s.kv_heads, s.head_dim}, {s.format, s.format}, s.page_tokens);
-  const PrefillShape shape{.q_heads = q_heads,
-                           .kv_heads = s.kv_heads,
-                           .head_dim = s.head_dim,
-                           .page_tokens = s.page_tokens,
-                           .gathered = PrefillNeedsGather(s.type, {s.format, s.format})};
+  PrefillShape shape{.q_heads = q_heads,
+                     .kv_heads = s.kv_heads,
+                     .head_dim = s.head_dim,
+                     .page_tokens = s.page_tokens};
+  const PagedSequence sequence{nullptr, s.prefix, s.rows, 0};
+  shape.gathered =
+      PrefillNeedsGather(s.type, {s.format, s.format}) || PrefillGatherPays(shape, {&sequence, 1});
   const int tokens = s.prefix + s.rows;
   const int copies = GpuBench::CopiesFor(2.0 * s.rows * q_heads * s.head_dim * 2 +
                                          static_cast<double>(KvResidentBytes(layout, tokens)));
@@ -127,7 +129,8 @@ void Time(GpuBench& bench, const Setting& s) {
            fmt::format("{} q, {} pages of {}", Name(s.type), KvFormatName(s.format), s.page_tokens),
        .us = us,
        .flops = 4.0 * pairs * q_heads * s.head_dim,
-       .flops_peak = PeakKind::kFp16});
+       .flops_peak = PeakKind::kFp16,
+       .note = shape.gathered && us > 0.0 ? "expanded first" : ""});
 }
 
 }  // namespace

@@ -195,6 +195,24 @@ TEST(PlanPrefillTest, GatheredTilesFindTheirPages) {
   }
 }
 
+TEST(PrefillGatherPaysTest, OnlyForSmallPagesThatAreReadOften) {
+  PrefillShape shape = Shape();
+  const auto pays = [&](int first, int rows) {
+    const PagedSequence sequence{nullptr, first, rows, 0};
+    return PrefillGatherPays(shape, {&sequence, 1});
+  };
+  EXPECT_TRUE(pays(0, 8192));
+  EXPECT_FALSE(pays(0, 2048));
+  EXPECT_FALSE(pays(8192, 512));
+  EXPECT_FALSE(pays(100, 0));
+  EXPECT_TRUE(pays(8192, 4096));
+  shape.window = 512;
+  EXPECT_FALSE(pays(0, 8192));
+  shape.window = 0;
+  shape.page_tokens = 32;
+  EXPECT_FALSE(pays(0, 8192));
+}
+
 TEST(PlanPrefillTest, ImageStartsWithCleanCounters) {
   const std::vector<PagedSequence> sequences = {{nullptr, 0, 300, 0}};
   const PrefillPlan plan = PlanPrefill(Shape(), sequences, kDevice);
