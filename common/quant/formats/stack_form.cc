@@ -9,6 +9,7 @@
 #include "common/base/check.h"
 #include "common/base/status.h"
 #include "common/quant/round_to_nearest.h"
+#include "kernels/numeric/formats.h"
 #include "kernels/numeric/partition.h"
 
 namespace baton {
@@ -31,13 +32,24 @@ bool KernelTakes(const QuantizedTensor& t, WeightScheme scheme) {
                      [half](int32_t z) { return z >= -half && z <= 255 - half; });
 }
 
+bool Fp8KernelTakes(const QuantizedTensor& t) {
+  return t.groups() == 1 && t.zeros.empty() &&
+         std::none_of(t.codes.begin(), t.codes.end(),
+                      [](uint8_t code) { return (code & 0x7F) == kernels::kE4m3Nan; });
+}
+
 // The kernel for one part, if there is one.
 std::optional<WeightScheme> SchemeOf(const LoadedWeight& part) {
   if (!part.quantized) return std::nullopt;
   const QuantizedTensor& t = part.quantized->tensor;
   const ActivationType inputs = part.quantized->activations.type;
-  if (t.code == TensorCode::kE4m3 || !t.float_zeros.empty() || inputs == ActivationType::kFp8) {
-    return std::nullopt;
+  if (!t.float_zeros.empty()) return std::nullopt;
+  if (t.code == TensorCode::kE4m3 || inputs == ActivationType::kFp8) {
+    // The kernel's scale of a token has no limit.
+    const bool plain = part.quantized->activations.magnitude_limit == 0;
+    const bool takes =
+        t.code == TensorCode::kE4m3 && inputs == ActivationType::kFp8 && plain && Fp8KernelTakes(t);
+    return takes ? std::optional(WeightScheme::kW8A8Fp8) : std::nullopt;
   }
   WeightScheme scheme = WeightScheme::kW4A16;
   if (inputs == ActivationType::kInt8) {
@@ -139,9 +151,10 @@ kernels::WeightView ViewOf(const QuantizedTensor& t, WeightScheme scheme) {
   kernels::WeightView view;
   view.n = t.n;
   view.k = t.k;
-  view.codes_type = scheme == WeightScheme::kW8A8   ? CodeType::kInt8
-                    : t.code == TensorCode::kSigned ? CodeType::kInt4
-                                                    : CodeType::kUint4;
+  view.codes_type = scheme == WeightScheme::kW8A8      ? CodeType::kInt8
+                    : scheme == WeightScheme::kW8A8Fp8 ? CodeType::kE4m3
+                    : t.code == TensorCode::kSigned    ? CodeType::kInt4
+                                                       : CodeType::kUint4;
   view.codes = reinterpret_cast<const int8_t*>(t.codes.data());
   view.scales = t.scales.data();
   view.scale_type = t.scale_type;
@@ -186,8 +199,9 @@ bool TakeCodes(std::vector<LoadedWeight>& parts, bool gather_allowed, const RunP
 }
 
 std::string InputNote(const ActivationScheme& activations) {
-  if (activations.type != ActivationType::kInt8 || !activations.static_scale) return "";
-  return "static scales of int8 inputs are not used: each token has its own";
+  if (activations.type == ActivationType::kFloat || !activations.static_scale) return "";
+  return fmt::format("static scales of {} inputs are not used: each token has its own",
+                     activations.type == ActivationType::kInt8 ? "int8" : "fp8");
 }
 
 }  // namespace

@@ -102,7 +102,18 @@ TEST(NativeForm, ChoosesTheKernelOfTheFormat) {
   const auto still = with_inputs(int8, {.type = ActivationType::kInt8, .static_scale = 0.5f});
   EXPECT_EQ(still.first, WeightScheme::kW8A8);
   EXPECT_EQ(still.second, "static scales of int8 inputs are not used: each token has its own");
-  // INT8 weights alone, narrow groups, fp8: no kernel.
+  LoadedWeight fp8 = Random(8, 64, 64, 8, TensorCode::kUnsigned, false, kSeed);
+  fp8.quantized->tensor.code = TensorCode::kE4m3;
+  for (uint8_t& code : fp8.quantized->tensor.codes) code &= 0xBF;  // no NaN
+  EXPECT_EQ(with_inputs(fp8, {.type = ActivationType::kFp8}).first, WeightScheme::kW8A8Fp8);
+  EXPECT_EQ(with_inputs(fp8, {.type = ActivationType::kFp8, .static_scale = 0.5f}).second,
+            "static scales of fp8 inputs are not used: each token has its own");
+  EXPECT_EQ(with_inputs(fp8, {.type = ActivationType::kFp8, .magnitude_limit = 9}).first,
+            WeightScheme::kFp16);
+  EXPECT_EQ(with_inputs(fp8, {}).first, WeightScheme::kFp16);
+  fp8.quantized->tensor.codes[3] = 0x7F;
+  EXPECT_EQ(with_inputs(fp8, {.type = ActivationType::kFp8}).first, WeightScheme::kFp16);
+  // INT8 weights alone, narrow groups: no kernel.
   EXPECT_EQ(with_inputs(int8, {}).first, WeightScheme::kFp16);
   EXPECT_THAT(with_inputs(int8, {}).second,
               HasSubstr("no kernel for 'int8 symmetric, one scale per row': dequantized exactly"));
