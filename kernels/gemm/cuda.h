@@ -4,6 +4,9 @@
 // Pointers are device memory aligned to 16 bytes; N and K are multiples of 64. A launch function
 // returns cudaErrorInvalidValue for what its ...Problem function names, else what the launch
 // returned.
+//
+// GemmW4A16 and GemmFp8Small read weights and the permutation ahead of the work before them in the
+// stream: a kernel right before must not write those. Everything else is read in stream order.
 #pragma once
 
 #include <cuda_runtime_api.h>
