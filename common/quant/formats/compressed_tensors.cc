@@ -74,13 +74,7 @@ class CompressedTensorsReader final : public FormatReader {
     return weight;
   }
 
-  std::vector<std::string> Notes() const override {
-    if (config_.cache_format().empty()) return {};
-    return {
-        fmt::format("kv_cache_scheme {}: its static scales are not used, the cache is in the "
-                    "format of --kv with a scale per token and head",
-                    config_.cache_format())};
-  }
+  std::vector<std::string> Notes() const override { return config_.notes(); }
 
  private:
   static absl::Status ReadScales(const ModuleTensors& tensors, const CompressionScheme& scheme,

@@ -1,5 +1,6 @@
 #include "common/quant/formats/compressed_tensors_config.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/status.h"
@@ -129,6 +130,8 @@ absl::Status ReadActivations(const JsonFields& fields, CompressionScheme& scheme
   scheme.activations = type == "int" ? ActivationType::kInt8 : ActivationType::kFp8;
   const nlohmann::json* dynamic = fields.Find("dynamic");
   scheme.static_activations = dynamic == nullptr || *dynamic == false;
+  BATON_ASSIGN_OR_RETURN(const bool symmetric, fields.Bool("symmetric", true));
+  scheme.asymmetric_activations = !symmetric;
   return absl::OkStatus();
 }
 
@@ -149,6 +152,7 @@ absl::StatusOr<CompressionScheme> ReadScheme(const JsonFields& group, Compressio
     BATON_ASSIGN_OR_RETURN(const JsonFields inputs, group.Object("input_activations"));
     BATON_RETURN_IF_ERROR(ReadActivations(inputs, scheme));
   }
+  scheme.output_activations = group.Has("output_activations");
   if (scheme.is_float && scheme.format == CompressionFormat::kPacked) {
     return InvalidArgument("{}format: pack-quantized, expected another for type float",
                            group.prefix());
@@ -156,10 +160,57 @@ absl::StatusOr<CompressionScheme> ReadScheme(const JsonFields& group, Compressio
   return scheme;
 }
 
+// What changes the arithmetic and is not followed.
+absl::Status RefuseTransformations(const JsonFields& config) {
+  const nlohmann::json* transform = config.Find("transform_config");
+  if (transform != nullptr && !transform->empty()) {
+    return Unimplemented("{}transform_config: {}, expected none", config.prefix(),
+                         ShortJson(*transform));
+  }
+  if (!config.Has("sparsity_config")) return absl::OkStatus();
+  BATON_ASSIGN_OR_RETURN(const JsonFields sparsity, config.Object("sparsity_config"));
+  BATON_ASSIGN_OR_RETURN(const std::string format, sparsity.String("format", std::string("dense")));
+  if (format != "dense") {
+    return Unimplemented("{}format: '{}', expected dense", sparsity.prefix(), format);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> CacheFormat(const JsonFields& config) {
+  BATON_ASSIGN_OR_RETURN(const JsonFields cache, config.Object("kv_cache_scheme"));
+  BATON_ASSIGN_OR_RETURN(const int64_t bits, cache.Int("num_bits", 1, 32, 8));
+  BATON_ASSIGN_OR_RETURN(const std::string type, cache.String("type", std::string("int")));
+  return fmt::format("{}{}", type == "float" ? "fp" : "int", bits);
+}
+
 }  // namespace
+
+absl::StatusOr<std::vector<std::string>> CompressionConfig::NotesOf(
+    const JsonFields& config, const std::vector<Group>& groups) {
+  std::vector<std::string> notes;
+  if (config.Has("kv_cache_scheme")) {
+    BATON_ASSIGN_OR_RETURN(const std::string format, CacheFormat(config));
+    notes.push_back(
+        fmt::format("kv_cache_scheme {}: its static scales are not used, the cache is in the "
+                    "format of --kv with a scale per token and head",
+                    format));
+  }
+  const auto any = [&](bool CompressionScheme::*flag) {
+    return std::any_of(groups.begin(), groups.end(),
+                       [flag](const Group& group) { return group.scheme.*flag; });
+  };
+  if (any(&CompressionScheme::asymmetric_activations)) {
+    notes.push_back("asymmetric input_activations: inputs are rounded symmetrically");
+  }
+  if (any(&CompressionScheme::output_activations)) {
+    notes.push_back("output_activations: outputs are not rounded");
+  }
+  return notes;
+}
 
 absl::StatusOr<CompressionConfig> CompressionConfig::Parse(const JsonFields& config) {
   CompressionConfig parsed;
+  BATON_RETURN_IF_ERROR(RefuseTransformations(config));
   BATON_ASSIGN_OR_RETURN(const std::string name, config.String("format", std::string("dense")));
   // Each group then names its own.
   CompressionFormat format = CompressionFormat::kDense;
@@ -184,12 +235,7 @@ absl::StatusOr<CompressionConfig> CompressionConfig::Parse(const JsonFields& con
     BATON_ASSIGN_OR_RETURN(group.scheme, ReadScheme(fields, format));
     parsed.groups_.push_back(std::move(group));
   }
-  if (config.Has("kv_cache_scheme")) {
-    BATON_ASSIGN_OR_RETURN(const JsonFields cache, config.Object("kv_cache_scheme"));
-    BATON_ASSIGN_OR_RETURN(const int64_t bits, cache.Int("num_bits", 1, 32, 8));
-    BATON_ASSIGN_OR_RETURN(const std::string type, cache.String("type", std::string("int")));
-    parsed.cache_format_ = fmt::format("{}{}", type == "float" ? "fp" : "int", bits);
-  }
+  BATON_ASSIGN_OR_RETURN(parsed.notes_, NotesOf(config, parsed.groups_));
   return parsed;
 }
 

@@ -29,6 +29,8 @@ struct CompressionScheme {
   bool has_column_groups = false;  // actorder "group"
   ActivationType activations = ActivationType::kFloat;
   bool static_activations = false;
+  bool asymmetric_activations = false;
+  bool output_activations = false;
 };
 
 // A quantization_config of compressed-tensors, checked.
@@ -39,17 +41,20 @@ class CompressionConfig {
 
   // The scheme of a module, or null when it is ignored or none of the groups means it.
   const CompressionScheme* Find(std::string_view module, std::string_view module_class) const;
-  // "int8", "fp8" … of kv_cache_scheme; empty where there is none.
-  const std::string& cache_format() const { return cache_format_; }
+  // What is asked for beyond the weights and is not followed, in words, each once.
+  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
   struct Group {
     ModulePatterns targets;
     CompressionScheme scheme;
   };
+  static absl::StatusOr<std::vector<std::string>> NotesOf(const JsonFields& config,
+                                                          const std::vector<Group>& groups);
+
   std::vector<Group> groups_;
   ModulePatterns ignored_;
-  std::string cache_format_;
+  std::vector<std::string> notes_;
 };
 
 }  // namespace baton

@@ -103,6 +103,15 @@ absl::StatusOr<std::unique_ptr<FormatReader>> MakeGptqReader(const JsonFields& c
   if (word != "int32") {
     return Unimplemented("{}pack_dtype: '{}', expected int32", config.prefix(), word);
   }
+  // Modules that keep their type ("-:") show by their tensors; others would have their own bits.
+  if (const nlohmann::json* rules = config.Find("dynamic"); rules != nullptr) {
+    for (const auto& [rule, unused] : rules->items()) {
+      if (!rule.starts_with("-:")) {
+        return Unimplemented("{}dynamic: '{}', expected no rule but those of \"-:\"",
+                             config.prefix(), rule.substr(0, 80));
+      }
+    }
+  }
   return std::make_unique<GptqReader>(static_cast<int>(bits), group, format == "gptq");
 }
 

@@ -123,6 +123,9 @@ TEST(HostileConfigs, AwqAndGptq) {
               HasSubstr("checkpoint_format: 'marlin', expected gptq or gptq_v2"));
   EXPECT_THAT(ErrorWith("gptq", "v1_sym", {{"is_marlin_format", true}}), HasSubstr("'marlin'"));
   EXPECT_THAT(ErrorWith("gptq", "v1", {{"pack_dtype", "int8"}}), HasSubstr("pack_dtype: 'int8'"));
+  EXPECT_THAT(ErrorWith("gptq", "v1", {{"dynamic", {{"+:.*up.*", {{"bits", 8}}}}}}),
+              HasSubstr("dynamic: '+:.*up.*'"));
+  EXPECT_EQ(ErrorWith("gptq", "v1", {{"dynamic", {{"-:.*up.*", nlohmann::json::object()}}}}), "OK");
 }
 
 TEST(HostileConfigs, Fp8AndUnknown) {
@@ -143,6 +146,21 @@ TEST(HostileConfigs, Fp8AndUnknown) {
   EXPECT_THAT(ErrorWith("fp8", "fbgemm", {{"quant_method", 3}}), HasSubstr("quant_method: 3"));
 }
 
+TEST(Notes, SayWhatIsNotFollowed) {
+  const auto notes = [](const nlohmann::json& patch) {
+    nlohmann::json config =
+        nlohmann::json::parse(CaseNamed("compressed_tensors", "int_channel").config);
+    config.merge_patch(patch);
+    return (*MakeFormatReader(JsonFields(config, "")))->Notes();
+  };
+  EXPECT_THAT(notes(nlohmann::json::object()), ::testing::IsEmpty());
+  const nlohmann::json asymmetric = {{"input_activations", {{"symmetric", false}}}};
+  EXPECT_THAT(notes({{"config_groups", {{"group_0", asymmetric}}}}),
+              ::testing::ElementsAre(HasSubstr("asymmetric input_activations")));
+  EXPECT_THAT(notes({{"kv_cache_scheme", {{"num_bits", 8}, {"type", "float"}}}}),
+              ::testing::ElementsAre(HasSubstr("kv_cache_scheme fp8")));
+}
+
 TEST(HostileConfigs, CompressedTensors) {
   const auto error = [](const nlohmann::json& patch) {
     return ErrorWith("compressed_tensors", "pack_group_bf16", patch);
@@ -153,6 +171,10 @@ TEST(HostileConfigs, CompressedTensors) {
   EXPECT_THAT(error({{"format", "marlin-24"}}), HasSubstr("format: 'marlin-24'"));
   EXPECT_THAT(error({{"format", "float-quantized"}}),
               HasSubstr("pack_group_bf16.weight': missing"));
+  EXPECT_THAT(error({{"transform_config", {{"config_groups", {{"R3", 1}}}}}}),
+              HasSubstr("transform_config: {"));
+  EXPECT_THAT(error({{"sparsity_config", {{"format", "sparse-24-bitmask"}}}}),
+              HasSubstr("sparsity_config.format: 'sparse-24-bitmask', expected dense"));
   EXPECT_THAT(error({{"ignore", "lm_head"}}), HasSubstr("ignore: \"lm_head\", expected an array"));
   EXPECT_THAT(error({{"ignore", {1}}}), HasSubstr("ignore: 1, expected a string"));
   EXPECT_THAT(error({{"ignore", {"re:("}}}), HasSubstr("ignore: 're:('"));
