@@ -89,11 +89,15 @@ struct Work {
 };
 
 absl::StatusOr<Work> Plan(const EvalMatrixOptions& options) {
-  BATON_RETURN_IF_ERROR(CheckUnquantized("model", options.model));
   BATON_ASSIGN_OR_RETURN(const std::vector<Side> prefills,
                          ParseSides("prefill-weights", options.model, options.prefills));
   BATON_ASSIGN_OR_RETURN(const std::vector<Side> decodes,
                          ParseSides("decode-weights", options.model, options.decodes));
+  std::vector<std::string> models;
+  for (const std::vector<Side>* sides : {&prefills, &decodes}) {
+    for (const Side& side : *sides) models.push_back(side.model);
+  }
+  BATON_RETURN_IF_ERROR(CheckReference("model", options.model, models));
   BATON_RETURN_IF_ERROR(CheckMayServe(options, prefills, decodes));
   Work work;
   const kernels::KvFormats fp16{kernels::KvFormat::kFp16, kernels::KvFormat::kFp16};

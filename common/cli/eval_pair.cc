@@ -54,7 +54,8 @@ absl::StatusOr<PairSpec> ReferenceOf(const EvalPairOptions& options) {
     }
     model = options.prefill_model;
   }
-  BATON_RETURN_IF_ERROR(CheckUnquantized("reference-model", model));
+  BATON_RETURN_IF_ERROR(
+      CheckReference("reference-model", model, {options.prefill_model, options.decode_model}));
   const kernels::KvFormats fp16{kernels::KvFormat::kFp16, kernels::KvFormat::kFp16};
   const RoleSpec role{.model = model, .weights = WeightFormat::kFp32, .kv = fp16};
   return PairSpec{.prefill = role, .decode = role, .wire = fp16};

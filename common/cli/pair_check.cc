@@ -1,5 +1,7 @@
 #include "common/cli/pair_check.h"
 
+#include <optional>
+
 #include "common/base/status.h"
 #include "common/model/architecture.h"
 #include "common/worker/kv_contract.h"
@@ -22,11 +24,29 @@ absl::StatusOr<v1::KvContract> ContractOf(const ServedRole& role, const Checkpoi
   return MakeKvContract(config, pages, options, digests);
 }
 
-absl::Status CheckUnquantized(const std::string& flag, const std::string& model) {
+absl::Status CheckReference(const std::string& flag, const std::string& reference,
+                            const std::vector<std::string>& models) {
   BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
-                         Checkpoint::Open(model, {.accept_quantized = true}));
-  if (!checkpoint.quantized()) return absl::OkStatus();
-  return InvalidArgument("{}: {} is quantized, expected the model it was made from", flag, model);
+                         Checkpoint::Open(reference, {.accept_quantized = true}));
+  if (checkpoint.quantized()) {
+    return InvalidArgument("{}: {} is quantized, expected the model it was made from", flag,
+                           reference);
+  }
+  std::optional<Digest> digest;
+  for (const std::string& model : models) {
+    if (model == reference) continue;
+    BATON_ASSIGN_OR_RETURN(const Checkpoint other,
+                           Checkpoint::Open(model, {.accept_quantized = true}));
+    std::optional<Digest> base = other.config().origin.source;
+    if (!base && !other.quantized()) base = other.ComputeDigest();
+    if (!base) continue;  // not recorded
+    if (!digest) digest = checkpoint.ComputeDigest();
+    if (*base != *digest) {
+      return InvalidArgument("{}: {} is not the model that {} was made from", flag, reference,
+                             model);
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ContractCheck> CheckPair(const ServedRole& prefill, const ServedRole& decode) {

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "baton/v1/kv.pb.h"
@@ -25,9 +26,11 @@ struct ServedRole {
 // for its digest.
 absl::StatusOr<v1::KvContract> ContractOf(const ServedRole& role, const Checkpoint& checkpoint);
 
-// A reference is the model that nothing was taken from: INVALID_ARGUMENT for a quantized folder,
-// naming `flag`.
-absl::Status CheckUnquantized(const std::string& flag, const std::string& model);
+// A reference is the unquantized model that the others were made from. INVALID_ARGUMENT, naming
+// `flag`, for a quantized folder, and for one of `models` that is, or says that it was made from,
+// another model.
+absl::Status CheckReference(const std::string& flag, const std::string& reference,
+                            const std::vector<std::string>& models);
 
 // Opens both folders and makes the check that the router and the decode worker make.
 absl::StatusOr<ContractCheck> CheckPair(const ServedRole& prefill, const ServedRole& decode);

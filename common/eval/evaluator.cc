@@ -30,12 +30,31 @@ absl::Status Evaluator::CheckConfig(std::span<const std::span<const int32_t>> wi
   return absl::OkStatus();
 }
 
+// Rows are cut and compared by one vocabulary, the reference's.
+absl::Status Evaluator::CheckVocabularies(std::span<const PairSpec> pairs) {
+  BATON_ASSIGN_OR_RETURN(const EvalRunner* reference, pool_.Get(config_.reference.decode));
+  const int expected = reference->model->config.vocab_size;
+  vocabulary_ = static_cast<size_t>(expected);
+  std::vector<const RoleSpec*> roles = {&config_.reference.prefill};
+  for (const PairSpec& pair : pairs) {
+    roles.push_back(&pair.prefill);
+    roles.push_back(&pair.decode);
+  }
+  for (const RoleSpec* role : roles) {
+    BATON_ASSIGN_OR_RETURN(const EvalRunner* runner, pool_.Get(*role));
+    if (runner->model->config.vocab_size != expected) {
+      return FailedPrecondition("{}: vocab_size {}, expected {} as the reference has", role->model,
+                                runner->model->config.vocab_size, expected);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<EvalResult> Evaluator::Run(std::span<const std::span<const int32_t>> windows,
                                           std::span<const PairSpec> pairs,
                                           const Progress& progress) {
   BATON_RETURN_IF_ERROR(CheckConfig(windows));
-  BATON_ASSIGN_OR_RETURN(const EvalRunner* reference, pool_.Get(config_.reference.decode));
-  vocabulary_ = static_cast<size_t>(reference->model->config.vocab_size);
+  BATON_RETURN_IF_ERROR(CheckVocabularies(pairs));
   if (config_.divergence) {
     rows_ = ReferenceRows(config_.window - Half(), static_cast<int>(vocabulary_));
   }

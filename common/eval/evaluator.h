@@ -65,6 +65,7 @@ class Evaluator {
 
   int Half() const { return config_.window / 2; }
   absl::Status CheckConfig(std::span<const std::span<const int32_t>> windows) const;
+  absl::Status CheckVocabularies(std::span<const PairSpec> pairs);  // and loads every model
   // Prefill, hand-over, teacher-forced decode: fills `scores_`.
   absl::Status ScorePair(const PairSpec& pair, std::span<const int32_t> window, Part part);
   absl::Status PrefillOnce(const RoleSpec& role, std::span<const int32_t> window, Part part);

@@ -74,11 +74,22 @@ class ServedPairTest(unittest.TestCase):
         prefill, decode = folder / "pair/prefill", folder / "pair/decode"
         self.assertIn("may prefill for", baton("inspect", prefill, "--with", decode))
         # The keys of the pair's cache are scaled: the model it was made from may not read it.
+        wrong = baton("eval", "perplexity", *both(TINY), "--reference-model", prefill, "--tokens", VALIDATION, check=False)
+        self.assertIn("is quantized", wrong.stderr)
         refused = baton("inspect", prefill, "--with", TINY, check=False)
         self.assertNotEqual(0, refused.returncode)
         self.assertIn("different bases of the cache", refused.stderr)
         self.check(["--prefill-model", prefill, "--decode-model", decode, "--reference-model", TINY],
                    ["--prefill-model", prefill, "--decode-model", decode, "--prefill-weights=auto", "--decode-weights=auto"])
+
+
+class ReferenceTest(unittest.TestCase):
+    def test_the_reference_is_the_base_model(self):
+        need_shared("data/valid_65536.u16", "models/small")
+        wrong = baton("eval", "perplexity", *both(TINY), "--reference-model", SHARED / "models/small", "--tokens", VALIDATION,
+                      check=False)
+        self.assertNotEqual(0, wrong.returncode)
+        self.assertIn("is not the model that", wrong.stderr)
 
 
 class MatrixTest(unittest.TestCase):

@@ -184,6 +184,19 @@ TEST_F(EvaluatorTest, RefusesBadConfigurations) {
             std::string::npos);
 }
 
+TEST_F(EvaluatorTest, RefusesAnotherVocabularyThanTheReferences) {
+  const RoleSpec other{.model = BATON_SOURCE_DIR "/tests/common/quant/formats/fixtures/model",
+                       .weights = WeightFormat::kAuto,
+                       .kv = kFp16};
+  RunnerPool pool(1, kWindow, {});
+  const PairSpec pair{.prefill = other, .decode = other, .wire = kFp16};
+  const auto status =
+      Evaluator({.window = kWindow, .reference = kReference}, pool).Run(windows_, {&pair, 1}, {});
+  EXPECT_EQ(status.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(ToString(status.status()).find("vocab_size 24, expected 4096"), std::string::npos)
+      << ToString(status.status());
+}
+
 TEST(RunnerPoolTest, RefusesSequencesBeyondTheModelsContext) {
   RunnerPool pool(1, 2049, {});
   const auto runner = pool.Get(Role(WeightFormat::kFp16, kFp16));
