@@ -43,6 +43,12 @@ LayerQuantizer::LayerQuantizer(const Recipe& recipe, kernels::ScalarType stored_
 absl::StatusOr<QuantizedLayer> LayerQuantizer::Quantize(FloatLayer layer,
                                                         const LayerSamples& samples,
                                                         const LayerPlan& plan) {
+  for (const Linear linear : kAllLinears) {
+    for (const float w : layer[linear].weight.values) {
+      if (std::isfinite(w)) continue;
+      return InvalidArgument("{}: weight {}, expected finite values", ShortNameOf(linear), w);
+    }
+  }
   QuantizedLayer out;
   out.values = std::move(layer);
   Fold(samples, out);

@@ -53,7 +53,8 @@ class LayerQuantizer {
   LayerQuantizer(const Recipe& recipe, kernels::ScalarType stored_type, LayerPass& pass,
                  Matrix hidden, int64_t first_held_out, const Parallel& parallel);
 
-  // `layer`: the unquantized weights.
+  // `layer`: the unquantized weights. INVALID_ARGUMENT names a matrix with a value that is not
+  // finite; FAILED_PRECONDITION one whose inputs give no usable Hessian.
   absl::StatusOr<QuantizedLayer> Quantize(FloatLayer layer, const LayerSamples& samples,
                                           const LayerPlan& plan);
   // Passes the residual stream through a layer that was quantized before.

@@ -17,7 +17,8 @@ struct LayerReport {
 };
 
 // Linear layers whose relative error on held-out text is more than `times` the median over all of
-// the model's, and at least 0.1 % of the output's power: "model.layers.3.mlp.down_proj: 2.1 % of the output's power, 4.2 times the median".
+// the model's, and at least 0.1 % of the output's power: "model.layers.3.mlp.down_proj: 2.1 % of
+// the output's power, 4.2 times the median".
 std::vector<std::string> SensitiveLayers(const std::vector<LayerReport>& layers,
                                          double times = 3.0);
 

@@ -40,7 +40,7 @@ void FitGridsToOutput(const Matrix& weights, const Matrix& hessian, const RangeO
 // Round-to-nearest with the grids that `coded` holds.
 void EncodeNearest(const Matrix& weights, const Parallel& parallel, CodedMatrix& coded);
 
-// Both: round-to-nearest in any granularity of CodeSpec.
+// Both: round-to-nearest in any granularity of CodeSpec. Weights must be finite here and above.
 CodedMatrix RoundToNearest(const Matrix& weights, const CodeSpec& spec, const RangeOptions& options,
                            std::span<const float> importance, const Parallel& parallel);
 

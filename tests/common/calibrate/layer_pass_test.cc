@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 
+#include "common/base/status.h"
 #include "common/calibrate/cache_factors.h"
 #include "common/calibrate/layer_quantizer.h"
 #include "common/runner/cpu/cpu_runner.h"
@@ -181,6 +183,23 @@ TEST_F(TinyLayers, ScalingInputsLeavesTheOutputAsItWas) {
     EXPECT_GT(used, 0) << algorithm;
     EXPECT_LT(RelativeDifference(After(made->values, embedded_), before), 1e-5) << algorithm;
   }
+}
+
+TEST_F(TinyLayers, WeightsThatAreNotFiniteAreRefusedByName) {
+  FloatLayer layer = LoadFloatLayer(*checkpoint_, 0);
+  layer[Linear::kUp].weight.At(3, 4) = std::numeric_limits<float>::infinity();
+  const auto recipe = MakeRecipe({.scheme = "w4a16", .algorithm = "rtn"});
+  ASSERT_TRUE(recipe.ok());
+  LayerPass pass = Pass();
+  const Parallel serial = Serial();
+  LayerQuantizer quantizer(*recipe, kernels::ScalarType::kBf16, pass, embedded_, 8, serial);
+  LayerPlan plan;
+  plan.fill(recipe->BasePlan());
+  const ModelConfig& config = checkpoint_->config();
+  const LayerSamples samples{
+      {config.hidden_size, 0, 1}, {config.hidden_size, 0, 1}, {config.intermediate_size, 0, 1}};
+  const auto made = quantizer.Quantize(layer, samples, plan);
+  EXPECT_EQ(MessageOf(made.status()), "mlp.up_proj: weight inf, expected finite values");
 }
 
 }  // namespace
