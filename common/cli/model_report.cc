@@ -69,7 +69,7 @@ absl::StatusOr<std::vector<TensorGroup>> GroupTensors(const Checkpoint& checkpoi
     BATON_ASSIGN_OR_RETURN(const LoadedWeight weight,
                            weights.Read(spec.kind, spec.layer, RunSerially));
     if (weight.quantized) {
-      const double bits = BitsPerWeight(weight.quantized->tensor) * static_cast<double>(count);
+      const double bits = BitsPerWeight(*weight.quantized) * static_cast<double>(count);
       groups.Add(name, Describe(*weight.quantized), count, bits);
     } else {
       groups.Add(name, LowerCase(NameOf(weight.dense->type)), count,

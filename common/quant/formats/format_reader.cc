@@ -3,9 +3,11 @@
 #include "common/base/check.h"
 #include "common/base/status.h"
 #include "common/quant/formats/awq.h"
+#include "common/quant/formats/bitsandbytes.h"
 #include "common/quant/formats/compressed_tensors.h"
 #include "common/quant/formats/fp8.h"
 #include "common/quant/formats/gptq.h"
+#include "common/quant/formats/hqq.h"
 
 namespace baton {
 
@@ -23,11 +25,9 @@ absl::StatusOr<std::unique_ptr<FormatReader>> MakeFormatReader(const JsonFields&
     case QuantFormat::kFbgemmFp8:
       return MakeFbgemmFp8Reader(config);
     case QuantFormat::kBitsAndBytes:
+      return MakeBitsAndBytesReader(config);
     case QuantFormat::kHqq:
-      return Unimplemented(
-          "{}quant_method: '{}' is not built yet, expected compressed-tensors, awq, gptq, fp8 or "
-          "fbgemm_fp8",
-          config.prefix(), NameOf(format));
+      return MakeHqqReader(config);
   }
   BATON_CHECK(false && "every QuantFormat has a reader");
   return nullptr;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "common/model/checkpoint.h"
 #include "common/quant/activation_scheme.h"
+#include "common/quant/formats/expanded_weight.h"
 #include "common/quant/formats/module_tensors.h"
 #include "common/quant/formats/quant_format.h"
 #include "common/quant/quantized_tensor.h"
@@ -18,8 +19,12 @@ namespace baton {
 
 // One module's weight as its checkpoint holds it.
 struct QuantizedWeight {
-  QuantizedTensor tensor;
+  QuantizedTensor tensor;  // unused where there is `expanded`
   ActivationScheme activations;
+  std::optional<ExpandedWeight> expanded;
+
+  int64_t n() const { return expanded ? expanded->n : tensor.n; }
+  int64_t k() const { return expanded ? expanded->k : tensor.k; }
 };
 
 // Reads one checkpoint format to the internal form, exactly. Immutable; any thread.

@@ -39,7 +39,8 @@ absl::StatusOr<QuantFormat> DetectFormat(const JsonFields& config) {
     if (name == method) return format;
   }
   return Unimplemented(
-      "{}quant_method: '{}', expected compressed-tensors, awq, gptq, fp8 or fbgemm_fp8",
+      "{}quant_method: '{}', expected compressed-tensors, awq, gptq, fp8, fbgemm_fp8, "
+      "bitsandbytes or hqq",
       config.prefix(), method);
 }
 

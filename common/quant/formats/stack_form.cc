@@ -40,7 +40,7 @@ bool Fp8KernelTakes(const QuantizedTensor& t) {
 
 // The kernel for one part, if there is one.
 std::optional<WeightScheme> SchemeOf(const LoadedWeight& part) {
-  if (!part.quantized) return std::nullopt;
+  if (!part.quantized || part.quantized->expanded) return std::nullopt;
   const QuantizedTensor& t = part.quantized->tensor;
   const ActivationType inputs = part.quantized->activations.type;
   if (!t.float_zeros.empty()) return std::nullopt;
@@ -217,6 +217,11 @@ std::vector<float> Dequantize(const QuantizedTensor& tensor, const RunParts& run
   return values;
 }
 
+std::vector<float> Dequantize(QuantizedWeight&& weight, const RunParts& run) {
+  if (weight.expanded) return std::move(weight.expanded->values);
+  return Dequantize(weight.tensor, run);
+}
+
 StackForm NativeForm(std::vector<LoadedWeight> parts, bool gather_allowed, const RunParts& run) {
   BATON_CHECK(!parts.empty());
   StackForm form;
@@ -235,12 +240,12 @@ StackForm NativeForm(std::vector<LoadedWeight> parts, bool gather_allowed, const
   form.scheme = WeightScheme::kFp16;
   form.note = fmt::format("no kernel for '{}'{}: dequantized exactly, then rounded once to fp16",
                           description, parts.size() > 1 ? " in these layers" : "");
-  for (const LoadedWeight& part : parts) {
+  for (LoadedWeight& part : parts) {
     kernels::WeightView view;
     if (part.quantized) {
-      view.n = part.quantized->tensor.n;
-      view.k = part.quantized->tensor.k;
-      form.dense.push_back(Dequantize(part.quantized->tensor, run));
+      view.n = part.quantized->n();
+      view.k = part.quantized->k();
+      form.dense.push_back(Dequantize(*std::move(part.quantized), run));
     } else {
       view.n = part.dense->shape[0];
       view.k = part.dense->shape[1];

@@ -37,5 +37,7 @@ StackForm NativeForm(std::vector<LoadedWeight> parts, bool gather_allowed, const
 
 // [n · k] in fp32.
 std::vector<float> Dequantize(const QuantizedTensor& tensor, const RunParts& run);
+// The same of either form; moves the values out of an expanded one.
+std::vector<float> Dequantize(QuantizedWeight&& weight, const RunParts& run);
 
 }  // namespace baton

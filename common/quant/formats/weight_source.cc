@@ -53,7 +53,9 @@ absl::StatusOr<LoadedWeight> WeightSource::Read(WeightKind kind, int layer,
                               name.substr(0, name.size() - kWeightSuffix.size()));
   BATON_ASSIGN_OR_RETURN(weight.quantized, reader_->Read(tensors, shape[0], shape[1], run));
   if (weight.quantized) {
-    BATON_RETURN_IF_ERROR(CheckQuantizedTensor(weight.quantized->tensor, name));
+    if (!weight.quantized->expanded) {
+      BATON_RETURN_IF_ERROR(CheckQuantizedTensor(weight.quantized->tensor, name));
+    }
     BATON_RETURN_IF_ERROR(CheckNoBias(tensors));
     return weight;
   }
@@ -83,6 +85,7 @@ std::vector<std::string> WeightSource::Notes() const {
 }
 
 std::string Describe(const QuantizedWeight& weight) {
+  if (weight.expanded) return weight.expanded->description + InputsText(weight.activations);
   const QuantizedTensor& t = weight.tensor;
   std::string text = "fp8";
   if (t.code != TensorCode::kE4m3) {
@@ -100,6 +103,10 @@ std::string Describe(const QuantizedWeight& weight) {
   }
   if (!t.column_group.empty()) text += ", act-order";
   return text + InputsText(weight.activations);
+}
+
+double BitsPerWeight(const QuantizedWeight& weight) {
+  return weight.expanded ? weight.expanded->bits_per_weight : BitsPerWeight(weight.tensor);
 }
 
 double BitsPerWeight(const QuantizedTensor& t) {

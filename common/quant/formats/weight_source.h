@@ -43,5 +43,6 @@ class WeightSource {
 std::string Describe(const QuantizedWeight& weight);
 // Bits per weight of codes, scales and zero points.
 double BitsPerWeight(const QuantizedTensor& tensor);
+double BitsPerWeight(const QuantizedWeight& weight);
 
 }  // namespace baton

@@ -135,8 +135,9 @@ class Loader {
         loaded.tensors.push_back(*part.dense);
         continue;
       }
-      const QuantizedTensor& tensor = part.quantized->tensor;
-      AddDequantized(tensor.n, tensor.k, Dequantize(tensor, run), loaded);
+      const int64_t n = part.quantized->n();
+      const int64_t k = part.quantized->k();
+      AddDequantized(n, k, Dequantize(*std::move(part.quantized), run), loaded);
       part.quantized.reset();
     }
     return loaded;

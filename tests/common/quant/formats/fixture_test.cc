@@ -24,9 +24,12 @@ TEST_P(FormatFixture, DequantizesToTheSameBits) {
     const auto weight = test::ReadCase(c, tensors.map, c.config, run);
     ASSERT_TRUE(weight.ok()) << ToString(weight.status());
     ASSERT_TRUE(weight->has_value());
-    const QuantizedTensor& tensor = (*weight)->tensor;
-    ASSERT_TRUE(CheckQuantizedTensor(tensor, c.name).ok());
-    const std::vector<float> values = Dequantize(tensor, run);
+    ASSERT_EQ((*weight)->n(), c.n);
+    ASSERT_EQ((*weight)->k(), c.k);
+    if (!(*weight)->expanded) {
+      ASSERT_TRUE(CheckQuantizedTensor((*weight)->tensor, c.name).ok());
+    }
+    const std::vector<float> values = Dequantize(QuantizedWeight(**weight), run);
     const TensorView& expected = tensors.map.at(c.name + ".expected");
     ASSERT_EQ(expected.bytes.size(), values.size() * sizeof(float));
     for (size_t i = 0; i < values.size(); ++i) {
@@ -43,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(All, FormatFixture, ::testing::ValuesIn(test::FixtureCa
                            return info.param.format + "_" + info.param.name;
                          });
 
-TEST(FormatFixtures, AreThere) { EXPECT_GE(test::FixtureCases().size(), 40u); }
+TEST(FormatFixtures, AreThere) { EXPECT_GE(test::FixtureCases().size(), 58u); }
 
 std::string DescriptionOf(const std::string& format, const std::string& name) {
   for (const test::FixtureCase& c : test::FixtureCases()) {
@@ -60,6 +63,10 @@ TEST(FormatFixtures, AreDescribedInWords) {
   EXPECT_EQ(DescriptionOf("fp8", "block"), "fp8, blocks of 16 x 32; inputs fp8 per token");
   EXPECT_EQ(DescriptionOf("compressed_tensors", "int_channel"),
             "int8 symmetric, one scale per row; inputs int8 per token");
+  EXPECT_EQ(DescriptionOf("bitsandbytes", "nf4"), "nf4, blocks of 64");
+  EXPECT_EQ(DescriptionOf("bitsandbytes", "fp4_nested"), "fp4, blocks of 64, quantized magnitudes");
+  EXPECT_EQ(DescriptionOf("bitsandbytes", "int8"), "int8 symmetric, one scale per row");
+  EXPECT_EQ(DescriptionOf("hqq", "int3_columns"), "hqq int3, groups of 16 along axis 0");
 }
 
 // What a v1 file stores is one less, and a stored 15 means 16.
