@@ -14,7 +14,7 @@ namespace baton {
 
 // What a router is told on the command line, checked.
 struct RouterOptions {
-  std::string model;              // folder with tokenizer.json and config.json; empty: ids only
+  std::string model;              // folder or GGUF file; empty: ids only
   std::string served_model_name;  // empty: the folder's name
   std::string router_id;          // empty: "router"
   std::string listen = "127.0.0.1:8000";

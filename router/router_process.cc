@@ -14,6 +14,7 @@
 #include "common/metrics/prometheus/exporter.h"
 #include "common/model/architecture.h"
 #include "common/model/model_config.h"
+#include "common/model/model_files.h"
 #include "common/rpc/server.h"
 #include "common/rpc/services.h"
 #include "router/inference_service.h"
@@ -68,12 +69,14 @@ absl::StatusOr<LoadedModel> LoadModel(const RouterOptions& options) {
   const std::filesystem::path folder = std::filesystem::canonical(options.model);
   if (model.info.name.empty()) model.info.name = folder.filename().string();
   BATON_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(folder));
-  BATON_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::Load(folder / "tokenizer.json"));
+  BATON_ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadTokenizerJson(folder));
+  auto tokenizer = Tokenizer::Parse(tokenizer_json);
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), folder.string());
   model.info.architecture = std::string(config.architecture->name);
   model.info.vocab_size = static_cast<uint32_t>(config.vocab_size);
   model.info.max_context = static_cast<uint32_t>(config.max_positions);
   model.info.eos_token_ids.assign(config.eos_tokens.begin(), config.eos_tokens.end());
-  model.codec = std::make_unique<TokenizerCodec>(std::move(tokenizer));
+  model.codec = std::make_unique<TokenizerCodec>(*std::move(tokenizer));
   return model;
 }
 

@@ -13,6 +13,7 @@
 #include "common/cli/input.h"
 #include "common/eval/windows.h"
 #include "common/model/model_config.h"
+#include "common/model/model_files.h"
 #include "common/tokenizer/tokenizer.h"
 
 namespace baton {
@@ -28,8 +29,8 @@ absl::StatusOr<EvalText> LoadEvalText(const EvalTextOptions& options, const std:
     BATON_ASSIGN_OR_RETURN(result.tokens, ReadTokenFile(*options.tokens));
   } else {
     BATON_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(*options.text));
-    BATON_ASSIGN_OR_RETURN(const auto tokenizer,
-                           Tokenizer::Load(std::filesystem::path(model) / "tokenizer.json"));
+    BATON_ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadTokenizerJson(model));
+    BATON_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Parse(tokenizer_json));
     BATON_ASSIGN_OR_RETURN(result.tokens, tokenizer->Encode(text, {.add_special_tokens = false}));
   }
   BATON_ASSIGN_OR_RETURN(result.windows, CutWindows(result.tokens, options.window,

@@ -78,7 +78,7 @@ CLI::App* AddGenerate(CLI::App& app, GenerateOptions& o) {
 
 CLI::App* AddTokenize(CLI::App& app, TokenizeOptions& o) {
   CLI::App* c = app.add_subcommand("tokenize", "Text to token ids and back");
-  c->add_option("--model", o.model, "Folder with tokenizer.json")->required();
+  c->add_option("--model", o.model, "Folder with tokenizer.json, or GGUF file")->required();
   c->add_option("--text", o.text, "Text to encode");
   c->add_option("--file", o.file, "File to encode");
   c->add_option("--decode", o.decode, "Ids to decode: 1,2,3 or @FILE");
@@ -124,7 +124,7 @@ CLI::App* AddBenchServe(CLI::App& bench, BenchServeOptions& o) {
 
 CLI::App* AddInspect(CLI::App& app, InspectOptions& o) {
   CLI::App* c = app.add_subcommand("inspect", "What a model folder holds, and whom it may serve");
-  c->add_option("folder", o.folder, "Model folder")->required();
+  c->add_option("folder", o.folder, "Model folder or GGUF file")->required();
   c->add_option("--with", o.with, "Folder of a decode role: may the first prefill for it?");
   c->add_flag("--trust-model-identity", o.trust_model_identity,
               "Accept checkpoints that do not say which model they were made from");

@@ -16,6 +16,7 @@
 #include "common/calibrate/model_quantizer.h"
 #include "common/calibrate/recommend.h"
 #include "common/model/checkpoint.h"
+#include "common/model/model_files.h"
 #include "common/runner/cpu/thread_pool.h"
 #include "common/tokenizer/tokenizer.h"
 
@@ -43,6 +44,11 @@ void ShowProgress(const QuantizeProgress& p) {
 
 absl::Status CheckCommon(const QuantizeCommonOptions& o) {
   if (o.model.empty()) return InvalidArgument("--model: not given, expected a model folder");
+  BATON_ASSIGN_OR_RETURN(const auto gguf, FindGguf(o.model));
+  if (gguf) {
+    return Unimplemented("--model: '{}', expected a Hugging Face folder, which is copied",
+                         gguf->string());
+  }
   if (o.out.empty()) return InvalidArgument("--out: not given, expected a folder to make");
   return absl::OkStatus();
 }

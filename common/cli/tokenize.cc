@@ -5,6 +5,7 @@
 
 #include "common/base/status.h"
 #include "common/cli/input.h"
+#include "common/model/model_files.h"
 #include "common/tokenizer/tokenizer.h"
 
 namespace baton {
@@ -15,8 +16,8 @@ absl::Status RunTokenize(const TokenizeOptions& options) {
   if (sources != 1) {
     return InvalidArgument("{} of --text, --file and --decode given, expected one", sources);
   }
-  BATON_ASSIGN_OR_RETURN(const auto tokenizer,
-                         Tokenizer::Load(std::filesystem::path(options.model) / "tokenizer.json"));
+  BATON_ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadTokenizerJson(options.model));
+  BATON_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Parse(tokenizer_json));
   nlohmann::ordered_json json;
   if (options.decode) {
     BATON_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, ParseTokenIds(*options.decode));

@@ -7,6 +7,7 @@
 #include "common/base/status.h"
 #include "common/model/json.h"
 #include "common/model/mapped_file.h"
+#include "common/model/model_files.h"
 
 namespace baton {
 namespace {
@@ -35,23 +36,27 @@ bool IsPlainFileName(const std::string& name) {
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::filesystem::path& folder,
                                             const CheckpointOptions& options) {
   Checkpoint checkpoint;
-  BATON_ASSIGN_OR_RETURN(checkpoint.config_, LoadModelConfig(folder));
+  BATON_ASSIGN_OR_RETURN(const std::optional<std::filesystem::path> gguf, FindGguf(folder));
+  if (gguf) {
+    BATON_RETURN_IF_ERROR(checkpoint.AddGguf(*gguf));
+  } else {
+    BATON_ASSIGN_OR_RETURN(checkpoint.config_, LoadModelConfig(folder));
+  }
   if (checkpoint.quantized() && !options.accept_quantized) {
     return Unimplemented("{}: quantization_config: {}, expected an unquantized checkpoint here",
                          folder.string(), checkpoint.config_.origin.quantization.substr(0, 80));
   }
-  const auto index = ReadTextFile(folder / "model.safetensors.index.json", kMaxIndexBytes);
-  absl::Status status;
-  if (index.ok()) {
-    status = checkpoint.AddShards(folder, *index);
-  } else if (index.status().code() == absl::StatusCode::kNotFound) {
-    status = checkpoint.AddFile(folder / "model.safetensors");
-  } else {
-    status = index.status();
-  }
-  BATON_RETURN_IF_ERROR(status);
-  if (status = checkpoint.CheckTensors(); !status.ok()) return Annotate(status, folder.string());
+  if (!gguf) BATON_RETURN_IF_ERROR(checkpoint.AddFolder(folder));
+  const absl::Status status = checkpoint.CheckTensors();
+  if (!status.ok()) return Annotate(status, folder.string());
   return checkpoint;
+}
+
+absl::Status Checkpoint::AddFolder(const std::filesystem::path& folder) {
+  const auto index = ReadTextFile(folder / "model.safetensors.index.json", kMaxIndexBytes);
+  if (index.ok()) return AddShards(folder, *index);
+  if (index.status().code() != absl::StatusCode::kNotFound) return index.status();
+  return AddFile(folder / "model.safetensors");
 }
 
 absl::Status Checkpoint::AddFile(const std::filesystem::path& path) {
@@ -172,9 +177,9 @@ Digest Checkpoint::ComputeDigest() const {
   return builder.Finish();
 }
 
-absl::StatusOr<Digest> TokenizerDigest(const std::filesystem::path& folder) {
-  BATON_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(folder / "tokenizer.json"));
-  return DigestOf(file.bytes());
+absl::StatusOr<Digest> TokenizerDigest(const std::filesystem::path& model) {
+  BATON_ASSIGN_OR_RETURN(const std::string text, ReadTokenizerJson(model));
+  return DigestOf(std::as_bytes(std::span(text)));
 }
 
 }  // namespace baton

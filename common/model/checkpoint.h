@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "common/model/architecture.h"
 #include "common/model/digest.h"
+#include "common/model/mapped_file.h"
 #include "common/model/model_config.h"
 #include "common/model/safetensors.h"
 
@@ -25,13 +27,15 @@ struct CheckpointOptions {
   bool accept_quantized = false;
 };
 
-// A Hugging Face model folder: its configuration and views of its mapped weights. After Open every
+// A model (a Hugging Face folder, or a GGUF file or a folder with one, see model_files.h): its
+// configuration and views of its mapped weights, under their Hugging Face names. After Open every
 // tensor that the architecture needs (of a quantized folder: norms and biases) is there, with the
 // expected shape and a floating type (F32, F16 or BF16). Immutable and safe to read from several
 // threads; views live as long as the object.
 class Checkpoint {
  public:
-  // Reads config.json and model.safetensors, or the shards of model.safetensors.index.json.
+  // Reads config.json and model.safetensors, or the shards of model.safetensors.index.json; or the
+  // GGUF file, whose query and key rows are put in the Hugging Face order.
   // NOT_FOUND for absent files; INVALID_ARGUMENT, UNIMPLEMENTED or FAILED_PRECONDITION for what is
   // in them, naming the tensor or field, its value and the expectation.
   static absl::StatusOr<Checkpoint> Open(const std::filesystem::path& folder,
@@ -57,16 +61,21 @@ class Checkpoint {
  private:
   Checkpoint() = default;
   absl::Status AddFile(const std::filesystem::path& path);
+  absl::Status AddFolder(const std::filesystem::path& folder);
+  absl::Status AddGguf(const std::filesystem::path& path);
   absl::Status AddShards(const std::filesystem::path& folder, std::string_view index_json);
   absl::Status CheckTensors();
 
   ModelConfig config_;
   std::vector<SafetensorsFile> files_;
+  std::vector<MappedFile> mapped_;             // of GGUF
+  std::vector<std::vector<std::byte>> owned_;  // tensors that differ from the file's bytes
   TensorMap tensors_;
   std::vector<std::string> unused_;
 };
 
-// Digest of tokenizer.json: two workers whose digests are equal agree on token ids.
-absl::StatusOr<Digest> TokenizerDigest(const std::filesystem::path& folder);
+// Digest of tokenizer.json, or of what a GGUF file says instead: two workers whose digests are
+// equal agree on token ids.
+absl::StatusOr<Digest> TokenizerDigest(const std::filesystem::path& model);
 
 }  // namespace baton

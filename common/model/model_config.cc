@@ -8,6 +8,7 @@
 #include "common/model/architecture.h"
 #include "common/model/json.h"
 #include "common/model/mapped_file.h"
+#include "common/model/model_files.h"
 
 namespace baton {
 namespace {
@@ -284,6 +285,11 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_json,
 
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::filesystem::path& folder) {
   constexpr size_t kMaxBytes = 1 << 20;
+  BATON_ASSIGN_OR_RETURN(const std::optional<std::filesystem::path> gguf, FindGguf(folder));
+  if (gguf) {
+    BATON_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(*gguf));
+    return file.Config();
+  }
   BATON_ASSIGN_OR_RETURN(const std::string config, ReadTextFile(folder / "config.json", kMaxBytes));
   absl::StatusOr<std::string> generation =
       ReadTextFile(folder / "generation_config.json", kMaxBytes);

@@ -69,7 +69,7 @@ void AddEndpoint(CLI::App& app, const std::string& flag, std::string& target,
 }
 
 void AddModelOptions(CLI::App& app, WorkerOptions& o) {
-  app.add_option("--model", o.model, "Checkpoint folder")->required();
+  app.add_option("--model", o.model, "Checkpoint folder or GGUF file")->required();
   app.add_option("--served-model-name", o.served_model_name, "Default: the folder's name");
   app.add_option("--worker-id", o.worker_id, "Name in the cluster; default: role, host, process");
   AddParsed(app, "--weights", o.weights, ParseWeightFormat,

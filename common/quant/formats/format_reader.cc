@@ -6,6 +6,7 @@
 #include "common/quant/formats/bitsandbytes.h"
 #include "common/quant/formats/compressed_tensors.h"
 #include "common/quant/formats/fp8.h"
+#include "common/quant/formats/gguf.h"
 #include "common/quant/formats/gptq.h"
 #include "common/quant/formats/hqq.h"
 
@@ -28,6 +29,8 @@ absl::StatusOr<std::unique_ptr<FormatReader>> MakeFormatReader(const JsonFields&
       return MakeBitsAndBytesReader(config);
     case QuantFormat::kHqq:
       return MakeHqqReader(config);
+    case QuantFormat::kGguf:
+      return MakeGgufReader(config);
   }
   BATON_CHECK(false && "every QuantFormat has a reader");
   return nullptr;

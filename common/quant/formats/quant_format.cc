@@ -17,6 +17,7 @@ constexpr std::array kNames = {
     std::pair{QuantFormat::kFbgemmFp8, std::string_view("fbgemm_fp8")},
     std::pair{QuantFormat::kBitsAndBytes, std::string_view("bitsandbytes")},
     std::pair{QuantFormat::kHqq, std::string_view("hqq")},
+    std::pair{QuantFormat::kGguf, std::string_view("gguf")},
 };
 
 }  // namespace

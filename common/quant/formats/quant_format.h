@@ -16,6 +16,7 @@ enum class QuantFormat {
   kFbgemmFp8,
   kBitsAndBytes,
   kHqq,
+  kGguf,
 };
 
 std::string_view NameOf(QuantFormat format);  // as "quant_method" spells it
