@@ -39,7 +39,7 @@ constexpr std::array<PreTokenizer, 5> kPreTokenizers = {{
 
 absl::StatusOr<const PreTokenizer*> FindPreTokenizer(const JsonFields& fields) {
   BATON_ASSIGN_OR_RETURN(const std::string model, fields.String("tokenizer.ggml.model"));
-  if (model != "gpt2") {
+  if (std::string_view(model) != "gpt2") {
     return Unimplemented("{}tokenizer.ggml.model: '{}', expected gpt2 (byte-level BPE)",
                          fields.prefix(), model.substr(0, 64));
   }
