@@ -99,7 +99,7 @@ class InspectTest(unittest.TestCase):
         result = baton("eval", "perplexity", "--prefill-model", TINY, "--decode-model", other, "--reference-model", TINY,
                        "--text", TINY / "config.json", "--window=64", check=False)
         self.assertNotEqual(0, result.returncode)
-        self.assertIn("model.source_digest", result.stderr)
+        self.assertIn("is not the model that", result.stderr)
 
     def test_refuses_another_basis_of_the_cache(self):
         digest = json.loads(baton("inspect", TINY, "--output=json"))["digest"]
