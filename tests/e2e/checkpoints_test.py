@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import ROOT, PRESET, TINY, cluster
+from foreign_checkpoints import write_bitsandbytes, write_gguf
+from harness import FLOAT, PRESET, ROOT, TINY, cluster
 
 PROMPT = list(range(5, 205))
 GREEDY = ("--max-tokens=12", "--temperature=0", "--ignore-eos")
@@ -47,14 +48,40 @@ class CheckpointsTest(unittest.TestCase):
                 got = self.tokens("--prefill-model", self.out / first, "--decode-model", self.out / second)
                 self.assertEqual(12, len(got))
 
-    def test_a_folder_that_does_not_say_where_it_is_from_serves_when_trusted(self):
-        stranger = self.out / "stranger"
-        shutil.copytree(self.out / "w4a16", stranger)
+    def stranger(self, scheme):
+        """A folder that does not say where it is from."""
+        stranger = self.out / f"stranger-{scheme}"
+        shutil.copytree(self.out / scheme, stranger)
         config = json.loads((stranger / "config.json").read_text())
         del config["baton"]
         (stranger / "config.json").write_text(json.dumps(config))
-        trust = "--decode-flag=--trust-model-identity"
-        self.assertEqual(12, len(self.tokens("--decode-model", stranger, trust)))
+        return stranger
+
+    def test_a_folder_that_does_not_say_where_it_is_from_pairs_where_both_answer_alike(self):
+        told = self.tokens("--prefill-weights=w8a8", "--decode-model", self.out / "w4a16")
+        with cluster("--kv=int8", "--prefill-weights=w8a8", "--decode-model", self.stranger("w4a16")) as c:
+            self.assertEqual(told, c.generate_ids(PROMPT, *GREEDY)["token_ids"])
+
+    def test_a_gguf_file_serves_as_the_folder_that_it_is_from(self):
+        file = self.out / "tiny.gguf"
+        write_gguf(TINY, file)
+        text = "Once upon a time there was a little robot who could not sleep. Every night"
+        for weights in (FLOAT[:2], ("--prefill-weights=w8a8", "--decode-weights=w4a16")):
+            with self.subTest(weights=weights):
+                answers = []
+                for model in (TINY, file):
+                    with cluster("--model", model, "--kv=int8", *weights) as c:
+                        answer = c.generate("--prompt", text, *GREEDY)
+                    answers.append([answer[key] for key in ("token_ids", "text", "usage")])
+                self.assertEqual(*answers)
+
+    def test_bitsandbytes_serves_as_the_values_that_it_stands_for(self):
+        for kind in ("nf4", "int8"):
+            with self.subTest(kind):
+                write_bitsandbytes(TINY, self.out, kind)
+                stored = self.tokens("--model", self.out / kind, "--prefill-weights=auto", "--decode-weights=auto")
+                values = self.tokens("--model", self.out / f"{kind}-values", "--prefill-weights=fp16", "--decode-weights=fp16")
+                self.assertEqual(values, stored)
 
 
 if __name__ == "__main__":
