@@ -69,15 +69,18 @@ class NetMetricsTest : public ::testing::Test {
     cluster_.ExpectQuiet();
   }
 
-  // Scrapes until `metric` has the value: gauges follow at the next tick.
-  static std::string ScrapeUntil(int port, const MetricName& metric, double value) {
+  // Scrapes until `sample` has the value: gauges follow at the next tick.
+  static std::string ScrapeUntil(int port, const std::string& sample, double value) {
     const RealClock clock;
     const TimePoint deadline = clock.Now() + std::chrono::seconds(60);
     std::string body;
     do {
       body = Scrape(port);
-    } while (ValueOf(body, std::string(metric.name)) != value && clock.Now() < deadline);
+    } while (ValueOf(body, sample) != value && clock.Now() < deadline);
     return body;
+  }
+  static std::string ScrapeUntil(int port, const MetricName& metric, double value) {
+    return ScrapeUntil(port, std::string(metric.name), value);
   }
   static void ExpectMoved(const std::string& body, std::initializer_list<std::string> metrics) {
     for (const std::string& metric : metrics) {
@@ -129,8 +132,8 @@ TEST_F(NetMetricsTest, OfThePrefillWorker) {
   EXPECT_EQ(ValueOf(body, "baton_requests_total", "code=\"OK\""), 3);
   EXPECT_EQ(ValueOf(body, "baton_prompt_tokens_total"), 300);
   // A decode worker that has finished before its Committed was read here makes the router end the
-  // request on this side too; that transfer's end is then not seen. Its own metrics count all
-  // three.
+  // request on this side too; that transfer's end is then not seen.
+  // TransfersAreCountedWhereTheyStart has a decode worker that waits.
   EXPECT_LE(ValueOf(body, "baton_kv_transfer_seconds_count"), 3);
   EXPECT_EQ(ValueOf(body, "baton_kv_blocks_free"), 64);
   ExpectMoved(body,
@@ -138,6 +141,20 @@ TEST_F(NetMetricsTest, OfThePrefillWorker) {
                "step_seconds_count", "batch_size_count", "batch_tokens_sum", "build_info"});
   ExpectZero(body, {"queue_depth", "queued_prompt_tokens", "kv_blocks_pending_transfer",
                     "kv_usage_ratio", "kv_leases_expired_total"});
+}
+
+TEST_F(NetMetricsTest, TransfersAreCountedWhereTheyStart) {
+  const std::string count = "baton_kv_transfer_seconds_count";
+  const int port = cluster_.p(0).metrics_port();
+  double expected = ValueOf(Scrape(port), count);
+  for (int i = 0; i < 3; ++i) {
+    cluster_.d(0).runner.CloseGate();
+    NetCall& call = cluster_.Send(NetCluster::Request(100, 10, 3 + i));
+    EXPECT_EQ(ValueOf(ScrapeUntil(port, count, ++expected), count), expected);
+    cluster_.d(0).runner.OpenGate();
+    EXPECT_TRUE(call.AwaitEnd());
+    EXPECT_TRUE(call.result().completed());
+  }
 }
 
 TEST_F(NetMetricsTest, OfTheDecodeWorker) {
