@@ -17,7 +17,8 @@ namespace baton {
 namespace {
 
 constexpr int64_t kHeldOut = LayerPass::kChunkSequences;
-constexpr int64_t kSampleSequences = 2 * LayerPass::kChunkSequences;
+// Of the unquantized model: enough for its tails, few enough to cost less than the rounding.
+constexpr int64_t kSampleSequences = 6 * LayerPass::kChunkSequences;
 constexpr int64_t kSampleTokens = 512;
 
 kernels::ScalarType StoredType(const Checkpoint& checkpoint) {

@@ -167,6 +167,7 @@ absl::StatusOr<Recipe> MakeRecipe(const RecipeOptions& options) {
     }
   }
   if (algorithm.smooth) recipe.fold_rules = {FoldRule::kSmoothQuant};
+  if (algorithm.smooth && !options.alpha) recipe.fold_rules.push_back(FoldRule::kFourthMoment);
   if (algorithm.awq) recipe.fold_rules = {FoldRule::kAwq};
   recipe.fold_norms = recipe.fold_down = !recipe.fold_rules.empty();
   if (options.alpha) recipe.fold_alphas = {*options.alpha};
@@ -180,12 +181,14 @@ bool Recipe::NeedsText() const {
 }
 
 std::string Recipe::Description() const {
+  std::vector<std::string_view> folds;
+  for (const FoldRule rule : fold_rules) folds.push_back(baton::NameOf(rule));
   return fmt::format(
       "scheme={} algorithm={} group={} symmetric={} scales={} damping={} range={}:{}:{} refits={} "
-      "sweeps={} alphas=[{}] smooth_cache={}",
+      "sweeps={} folds=[{}] alphas=[{}] smooth_cache={}",
       scheme, algorithm, weights.group, weights.symmetric, NameOf(weights.scale_type), gptq.damping,
       static_cast<int>(gptq.range.search), gptq.range.max_shrink, gptq.range.steps, gptq.refits,
-      gptq.sweeps, fmt::join(fold_alphas, ","), smooth_cache);
+      gptq.sweeps, fmt::join(folds, ","), fmt::join(fold_alphas, ","), smooth_cache);
 }
 
 }  // namespace baton

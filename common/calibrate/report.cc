@@ -65,6 +65,7 @@ absl::Status AppendReport(const std::filesystem::path& folder, const LayerReport
   line["scalings"] = nlohmann::json::array();
   for (const FoldReport& f : layer.folds) {
     line["scalings"].push_back({{"folded_into", f.name},
+                                {"rule", NameOf(f.choice.rule)},
                                 {"alpha", f.choice.alpha},
                                 {"used", !f.choice.identity},
                                 {"output_mse_before", f.choice.plain},

@@ -56,7 +56,8 @@ class SampleGatherer {
   int64_t taken_ = 0;  // rows of the sample
   Matrix sample_;
   std::vector<float> amax_;
-  std::vector<double> sum_;  // of |x|
+  std::vector<double> sum_;   // of |x|
+  std::vector<double> sum4_;  // of x⁴
 };
 
 }  // namespace baton

@@ -12,7 +12,7 @@ namespace {
 
 constexpr float kLeast = 1e-5f;
 
-enum class Statistic { kAmax, kMean };
+enum class Statistic { kAmax, kMean, kRms };
 
 // Per column over all rows of all the weights.
 std::vector<float> ColumnStatistic(Statistic statistic, std::span<const Matrix* const> weights) {
@@ -23,12 +23,16 @@ std::vector<float> ColumnStatistic(Statistic statistic, std::span<const Matrix* 
     for (int64_t i = 0; i < w->rows; ++i) {
       for (size_t j = 0; j < values.size(); ++j) {
         const float a = std::abs(w->Row(i)[j]);
-        values[j] = statistic == Statistic::kAmax ? std::max(values[j], a) : values[j] + a;
+        values[j] = statistic == Statistic::kAmax   ? std::max(values[j], a)
+                    : statistic == Statistic::kMean ? values[j] + a
+                                                    : values[j] + a * a;
       }
     }
   }
-  if (statistic == Statistic::kMean) {
-    for (float& value : values) value /= static_cast<float>(rows);
+  if (statistic == Statistic::kAmax) return values;
+  for (float& value : values) {
+    value /= static_cast<float>(rows);
+    if (statistic == Statistic::kRms) value = std::sqrt(value);
   }
   return values;
 }
@@ -150,12 +154,30 @@ void DivideNorm(kernels::ScalarType stored, std::vector<float>& norm, std::vecto
   }
 }
 
+std::string_view NameOf(FoldRule rule) {
+  switch (rule) {
+    case FoldRule::kSmoothQuant:
+      return "smoothquant";
+    case FoldRule::kFourthMoment:
+      return "fourth-moment";
+    case FoldRule::kAwq:
+      return "awq";
+    case FoldRule::kAwqDuo:
+      return "awq-duo";
+  }
+  return "";
+}
+
 std::vector<float> FoldFactors(FoldRule rule, float alpha, const InputStatistics& inputs,
                                std::span<const Matrix* const> weights) {
-  const std::vector<float>& x = rule == FoldRule::kSmoothQuant ? inputs.amax : inputs.mean;
+  const std::vector<float>& x = rule == FoldRule::kSmoothQuant    ? inputs.amax
+                                : rule == FoldRule::kFourthMoment ? inputs.fourth
+                                                                  : inputs.mean;
   std::vector<float> w;
   if (rule != FoldRule::kAwq) {
-    w = ColumnStatistic(rule == FoldRule::kSmoothQuant ? Statistic::kAmax : Statistic::kMean,
+    w = ColumnStatistic(rule == FoldRule::kSmoothQuant    ? Statistic::kAmax
+                        : rule == FoldRule::kFourthMoment ? Statistic::kRms
+                                                          : Statistic::kMean,
                         weights);
   }
   std::vector<float> factors(x.size(), 1.0f);

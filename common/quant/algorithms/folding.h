@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -26,15 +27,20 @@ void DivideNorm(kernels::ScalarType stored, std::vector<float>& norm, std::vecto
 
 // Per-channel statistics of a layer's inputs over the calibration tokens.
 struct InputStatistics {
-  std::vector<float> amax;  // [cols]
-  std::vector<float> mean;  // [cols], of |x|
+  std::vector<float> amax;    // [cols]
+  std::vector<float> mean;    // [cols], of |x|
+  std::vector<float> fourth;  // [cols], (mean of x⁴)^¼
 };
 
 enum class FoldRule {
-  kSmoothQuant,  // amax(x)^α / amax(W)^(1−α)  (Xiao et al., 2023)
-  kAwq,          // mean|x|^α                  (Lin et al., 2024)
-  kAwqDuo,       // mean|x|^α / mean|W|^(1−α)
+  kSmoothQuant,   // amax(x)^α / amax(W)^(1−α)  (Xiao et al., 2023)
+  kFourthMoment,  // (mean x⁴)^(α/4) / rms(W)^(1−α): as heavy in the tail, but steady: what a
+                  // sample's extremes say of the tokens to come is little
+  kAwq,     // mean|x|^α                  (Lin et al., 2024)
+  kAwqDuo,  // mean|x|^α / mean|W|^(1−α)
 };
+// "smoothquant"
+std::string_view NameOf(FoldRule rule);
 
 // Factors of one rule, positive and normalized to √(max · min) = 1. `weights` share the inputs.
 std::vector<float> FoldFactors(FoldRule rule, float alpha, const InputStatistics& inputs,

@@ -11,26 +11,31 @@ namespace baton {
 namespace {
 
 InputStatistics StatisticsOf(const Matrix& x) {
-  InputStatistics s{std::vector<float>(static_cast<size_t>(x.cols)),
-                    std::vector<float>(static_cast<size_t>(x.cols))};
+  const std::vector<float> zeros(static_cast<size_t>(x.cols));
+  InputStatistics s{zeros, zeros, zeros};
   for (int64_t i = 0; i < x.rows; ++i) {
     for (size_t j = 0; j < s.amax.size(); ++j) {
       s.amax[j] = std::max(s.amax[j], std::abs(x.Row(i)[j]));
       s.mean[j] += std::abs(x.Row(i)[j]) / static_cast<float>(x.rows);
+      s.fourth[j] += std::pow(x.Row(i)[j], 4.0f) / static_cast<float>(x.rows);
     }
   }
+  for (float& f : s.fourth) f = std::pow(f, 0.25f);
   return s;
 }
 
 TEST(FoldFactors, FollowTheFormulas) {
   Matrix w(2, 2);
   w.values = {1.0f, -4.0f, -2.0f, 2.0f};  // amax 2, 4; mean 1.5, 3
-  const InputStatistics s{{8.0f, 2.0f}, {2.0f, 0.5f}};
+  const InputStatistics s{{8.0f, 2.0f}, {2.0f, 0.5f}, {4.0f, 1.0f}};
   const std::vector<const Matrix*> weights = {&w};
   // √8 / √2 and √2 / √4, normalized by the root of their product.
   std::vector<float> f = FoldFactors(FoldRule::kSmoothQuant, 0.5f, s, weights);
   EXPECT_NEAR(f[0] / f[1], 2.0 / std::sqrt(0.5), 1e-5);
   EXPECT_NEAR(f[0] * f[1], 1.0, 1e-6);
+  // √4 / √rms(1, 2) and √1 / √rms(4, 2): rms² 2.5 and 10.
+  f = FoldFactors(FoldRule::kFourthMoment, 0.5f, s, weights);
+  EXPECT_NEAR(f[0] / f[1], 2.0 * std::pow(10.0 / 2.5, 0.25), 1e-5);
   f = FoldFactors(FoldRule::kAwq, 0.25f, s, weights);
   EXPECT_NEAR(f[0] / f[1], std::pow(4.0, 0.25), 1e-5);
   f = FoldFactors(FoldRule::kAwqDuo, 0.25f, s, weights);
@@ -42,9 +47,10 @@ TEST(FoldFactors, FollowTheFormulas) {
 TEST(FoldFactors, ChannelsThatAreNeverUsedStayInRange) {
   Matrix w = RandomMatrix(3, 4, 1);
   for (int64_t i = 0; i < 3; ++i) w.At(i, 2) = 0;
-  const InputStatistics s{{1, 0, 3, 4}, {1, 0, 3, 4}};
+  const InputStatistics s{{1, 0, 3, 4}, {1, 0, 3, 4}, {1, 0, 3, 4}};
   const std::vector<const Matrix*> weights = {&w};
-  for (const FoldRule rule : {FoldRule::kSmoothQuant, FoldRule::kAwq, FoldRule::kAwqDuo}) {
+  for (const FoldRule rule :
+       {FoldRule::kSmoothQuant, FoldRule::kFourthMoment, FoldRule::kAwq, FoldRule::kAwqDuo}) {
     for (const float f : FoldFactors(rule, 0.5f, s, weights)) {
       EXPECT_TRUE(std::isfinite(f) && f > 0);
     }
