@@ -1,175 +1,64 @@
 #include "kernels/gemm/pack.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstring>
+#include <utility>
+#include <vector>
 
+#include "kernels/gemm/float_rows.h"
+#include "kernels/gemm/interleave.h"
+#include "kernels/gemm/pack_check.h"
+#include "kernels/gemm/pack_units.h"
 #include "kernels/numeric/formats.h"
 #include "kernels/numeric/partition.h"
 #include "kernels/numeric/require.h"
+#include "kernels/numeric/unset_vector.h"
 
 namespace baton::kernels {
 namespace {
 
-constexpr int64_t kMaxIntegerK = 65536;  // 255 · 127 · K stays below 2^31
-constexpr int64_t kKUnit = 32;           // code matrices are padded to this along K
-constexpr int kSymmetricZero = 8;        // the zero point of signed INT4 in unsigned codes
+using internal::Groups;
+using internal::IsDense;
+using internal::IsInt4;
+using internal::kKUnit;
+using internal::UnsignedOffset;
 
 constexpr int64_t RoundUp(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
-bool IsInt4(CodeType type) { return type == CodeType::kInt4 || type == CodeType::kUint4; }
-bool IsDense(WeightScheme scheme) { return scheme <= WeightScheme::kBf16; }
-bool IsInt4(WeightScheme scheme) {
-  return scheme == WeightScheme::kW4A16 || scheme == WeightScheme::kW4A8;
-}
-
-int64_t Groups(const WeightView& v) { return (v.k + v.group - 1) / v.group; }
-
 float Scalar(const void* data, ScalarType type, int64_t i) {
-  switch (type) {
-    case ScalarType::kFp32:
-      return static_cast<const float*>(data)[i];
-    case ScalarType::kFp16:
-      return FloatFromFp16(static_cast<const uint16_t*>(data)[i]);
-    case ScalarType::kBf16:
-      return FloatFromBf16(static_cast<const uint16_t*>(data)[i]);
-  }
-  return 0.0f;
+  float value;
+  const auto* bytes = static_cast<const uint8_t*>(data);
+  ConvertFloats(bytes + i * static_cast<int64_t>(BytesOf(type)), type, 1, ScalarType::kFp32,
+                &value);
+  return value;
 }
 
-float Value(const WeightView& v, int64_t row, int64_t k) {
-  if (v.codes_type == CodeType::kDense) return Scalar(v.dense, v.dense_type, row * v.k + k);
-  const int64_t at = row * Groups(v) + k / v.group;
-  if (v.codes_type == CodeType::kE4m3) {
-    return Scalar(v.scales, v.scale_type, at) *
-           FloatFromE4m3(static_cast<uint8_t>(v.codes[row * v.k + k]));
-  }
-  int32_t code = v.codes[row * v.k + k];
-  if (v.codes_type == CodeType::kUint4) code = static_cast<uint8_t>(code);
-  return Scalar(v.scales, v.scale_type, at) *
-         static_cast<float>(code - (v.zeros != nullptr ? v.zeros[at] : 0));
-}
-
-// The zero point in unsigned codes 0 … 15.
-int32_t UnsignedZero(const WeightView& v, int64_t at) {
-  const int32_t zero = v.zeros != nullptr ? v.zeros[at] : 0;
-  return zero + (v.codes_type == CodeType::kInt4 ? kSymmetricZero : 0);
-}
-
-bool AllSymmetric(std::span<const WeightView> parts) {
-  for (const WeightView& v : parts) {
-    for (int64_t at = 0; at < v.n * Groups(v); ++at) {
-      if (UnsignedZero(v, at) != kSymmetricZero) return false;
+// A row of codes in fp32, out[K].
+void DequantizeCodes(const WeightView& v, int64_t row, float* out) {
+  const int8_t* codes = v.codes + row * v.k;
+  for (int64_t j = 0; j < Groups(v); ++j) {
+    const int64_t at = row * Groups(v) + j;
+    const float scale = Scalar(v.scales, v.scale_type, at);
+    const int32_t zero = v.zeros != nullptr ? v.zeros[at] : 0;
+    const int64_t begin = j * v.group;
+    const int64_t end = v.group < v.k - begin ? begin + v.group : v.k;
+    if (v.codes_type == CodeType::kE4m3) {
+      for (int64_t k = begin; k < end; ++k) {
+        out[k] = scale * FloatFromE4m3(static_cast<uint8_t>(codes[k]));
+      }
+    } else if (v.codes_type == CodeType::kUint4) {
+      for (int64_t k = begin; k < end; ++k) {
+        out[k] = scale * static_cast<float>(static_cast<uint8_t>(codes[k]) - zero);
+      }
+    } else {
+      for (int64_t k = begin; k < end; ++k) out[k] = scale * static_cast<float>(codes[k] - zero);
     }
   }
-  return true;
-}
-
-std::string ViewProblem(const WeightView& v) {
-  if (v.n <= 0 || v.k <= 0) return "matrix has no elements";
-  if (v.codes_type == CodeType::kDense) return v.dense == nullptr ? "dense data missing" : "";
-  if (v.codes == nullptr || v.scales == nullptr) return "codes or scales missing";
-  if (v.group <= 0) return "group is " + std::to_string(v.group) + ", expected a positive size";
-  return "";
-}
-
-std::string Int8Problem(const WeightView& v) {
-  if (v.codes_type != CodeType::kInt8) return "W8A8 expects INT8 codes";
-  if (v.group < v.k) return "W8A8 expects one scale per row, group is " + std::to_string(v.group);
-  if (v.zeros != nullptr) return "W8A8 expects no zero points";
-  if (v.k > kMaxIntegerK) return "K is " + std::to_string(v.k) + ", expected at most 65536";
-  return "";
-}
-
-std::string Fp8Problem(const WeightView& v) {
-  if (v.codes_type != CodeType::kE4m3) return "W8A8-FP8 expects e4m3 codes";
-  if (v.group < v.k) {
-    return "W8A8-FP8 expects one scale per row, group is " + std::to_string(v.group);
-  }
-  if (v.zeros != nullptr) return "W8A8-FP8 expects no zero points";
-  for (int64_t i = 0; i < v.n * v.k; ++i) {
-    if ((v.codes[i] & 0x7F) == kE4m3Nan) return "e4m3 code is NaN, expected numbers";
-  }
-  return "";
-}
-
-std::string Int4Problem(const WeightView& v, WeightScheme scheme) {
-  if (!IsInt4(v.codes_type)) return "W4A16 and W4A8 expect INT4 codes";
-  if (v.group < v.k && v.group % kKUnit != 0) {
-    return "group is " + std::to_string(v.group) + ", expected a multiple of 32";
-  }
-  if (scheme == WeightScheme::kW4A8 && v.k > kMaxIntegerK) {
-    return "K is " + std::to_string(v.k) + ", expected at most 65536";
-  }
-  const int32_t low = v.codes_type == CodeType::kInt4 ? -8 : 0;
-  int8_t smallest = v.codes[0];
-  int8_t largest = v.codes[0];
-  for (int64_t i = 0; i < v.n * v.k; ++i) {
-    smallest = std::min(smallest, v.codes[i]);
-    largest = std::max(largest, v.codes[i]);
-  }
-  if (smallest < low || largest > low + 15) {
-    return "INT4 code " + std::to_string(smallest < low ? smallest : largest) + " is out of range";
-  }
-  for (int64_t at = 0; v.zeros != nullptr && at < v.n * Groups(v); ++at) {
-    const int64_t zero = static_cast<int64_t>(v.zeros[at]) - low;
-    if (zero < 0 || zero > 255) {
-      return "zero point " + std::to_string(v.zeros[at]) + " is out of range";
-    }
-  }
-  return "";
-}
-
-bool Agree(const WeightView& a, const WeightView& b) {
-  const bool dense = a.codes_type == CodeType::kDense;
-  return a.k == b.k && a.codes_type == b.codes_type &&
-         (dense ? a.dense_type == b.dense_type
-                : a.scale_type == b.scale_type && a.group == b.group);
 }
 
 }  // namespace
-
-const char* Name(WeightScheme scheme) {
-  switch (scheme) {
-    case WeightScheme::kFp32:
-      return "fp32";
-    case WeightScheme::kFp16:
-      return "fp16";
-    case WeightScheme::kBf16:
-      return "bf16";
-    case WeightScheme::kW8A8:
-      return "w8a8";
-    case WeightScheme::kW4A16:
-      return "w4a16";
-    case WeightScheme::kW4A8:
-      return "w4a8";
-    case WeightScheme::kW8A8Fp8:
-      return "w8a8-fp8";
-  }
-  return "unknown";
-}
-
-bool TakesQuantizedActivations(WeightScheme scheme) {
-  return scheme == WeightScheme::kW8A8 || scheme == WeightScheme::kW4A8 ||
-         scheme == WeightScheme::kW8A8Fp8;
-}
-
-ActivationCode ActivationCodeOf(WeightScheme scheme) {
-  BATON_KERNELS_REQUIRE(TakesQuantizedActivations(scheme));
-  return scheme == WeightScheme::kW8A8Fp8 ? ActivationCode::kE4m3 : ActivationCode::kInt8;
-}
-
-std::string PackProblem(std::span<const WeightView> parts, WeightScheme scheme) {
-  if (parts.empty()) return "no matrix";
-  for (const WeightView& v : parts) {
-    std::string problem = ViewProblem(v);
-    if (problem.empty() && !Agree(parts.front(), v)) problem = "stacked matrices differ in form";
-    if (problem.empty() && scheme == WeightScheme::kW8A8) problem = Int8Problem(v);
-    if (problem.empty() && scheme == WeightScheme::kW8A8Fp8) problem = Fp8Problem(v);
-    if (problem.empty() && IsInt4(scheme)) problem = Int4Problem(v, scheme);
-    if (!problem.empty()) return problem;
-  }
-  return "";
-}
 
 // Fills a PackedWeight; the orders are described in README.md.
 class Packer {
@@ -178,44 +67,101 @@ class Packer {
     w_.scheme_ = scheme;
     w_.k_ = parts.front().k;
     for (const WeightView& v : parts) w_.n_ += v.n;
-    Layout();
   }
 
+  // Nothing when a code or a zero point is not of its type.
   PackedWeight Run(const PackRun& run) && {
+    if (IsInt4(w_.scheme_)) {
+      run([this](int part, int parts) { CheckZeros(part, parts); });
+      if (wrong_) return {};
+    }
+    Layout();
     run([this](int part, int parts) {
+      Scratch scratch(*this);
       const Range panels = Partition(w_.panels(), part, parts);
-      PackRows({panels.begin * kPanel, std::min(panels.end * kPanel, w_.n_)});
+      for (int64_t p = panels.begin; p < panels.end; ++p) PackPanel(p, scratch);
     });
+    if (wrong_) return {};
     return std::move(w_);
   }
 
  private:
   static constexpr int64_t kPanel = PackedWeight::kPanel;
 
-  void Layout() {
-    const WeightView& v = parts_.front();
-    const int64_t padded = RoundUp(w_.k_, kKUnit);
-    size_t lane_bytes = 0;  // of one row in its panel
+  // Row `index` of `view`; null in the lanes after the last row.
+  struct Row {
+    const WeightView* view = nullptr;
+    int64_t index = 0;
+  };
+  using Rows = std::array<Row, kPanel>;
+  using Lanes = std::array<const uint8_t*, kPanel>;
+
+  // One thread's rows on their way from the views to a panel.
+  struct Scratch {
+    // A line more than a row: lanes a multiple of 4096 bytes apart would share few cache sets.
+    explicit Scratch(const Packer& packer)
+        : stride(static_cast<size_t>(packer.LaneBytes()) + kCacheLineBytes),
+          lanes(stride * kPanel),
+          padding(std::max<size_t>(stride, static_cast<size_t>(packer.w_.groups_) * 4)) {}
+
+    uint8_t* lane(int64_t i) { return lanes.data() + static_cast<size_t>(i) * stride; }
+
+    size_t stride;
+    UnsetVector<uint8_t> lanes;
+    std::vector<uint8_t> padding;  // zeros, for lanes without a row
+    std::vector<float> values;
+  };
+
+  // Of a dense scheme; the bytes of one element of any.
+  ScalarType DenseType() const {
+    return w_.scheme_ == WeightScheme::kFp32   ? ScalarType::kFp32
+           : w_.scheme_ == WeightScheme::kFp16 ? ScalarType::kFp16
+                                               : ScalarType::kBf16;
+  }
+  size_t UnitBytes() const {
+    if (IsDense(w_.scheme_)) return BytesOf(DenseType());
+    return w_.scheme_ == WeightScheme::kW8A8Fp8 ? 1 : 4;
+  }
+  int64_t Units() const {
+    if (w_.scheme_ == WeightScheme::kW8A8) return (w_.k_ + 3) / 4;
+    return IsInt4(w_.scheme_) ? (w_.k_ + 7) / 8 : w_.k_;
+  }
+  // Of one row in its panel.
+  int64_t LaneBytes() const {
     switch (w_.scheme_) {
       case WeightScheme::kFp32:
-        lane_bytes = static_cast<size_t>(w_.k_) * 4;
-        break;
+        return w_.k_ * 4;
       case WeightScheme::kFp16:
       case WeightScheme::kBf16:
-        lane_bytes = static_cast<size_t>(RoundUp(w_.k_, 2)) * 2;
-        break;
+        return RoundUp(w_.k_, 2) * 2;
       case WeightScheme::kW8A8:
-        lane_bytes = static_cast<size_t>(padded);
-        break;
+        return RoundUp(w_.k_, kKUnit);
       case WeightScheme::kW8A8Fp8:
-        lane_bytes = static_cast<size_t>(w_.k_);
-        break;
+        return w_.k_;
       case WeightScheme::kW4A16:
       case WeightScheme::kW4A8:
-        lane_bytes = static_cast<size_t>(padded / 2);
-        break;
+        return RoundUp(w_.k_, kKUnit) / 2;
     }
-    w_.panel_bytes_ = lane_bytes * kPanel;
+    return 0;
+  }
+
+  void CheckZeros(int part, int parts) {
+    for (const WeightView& v : parts_) {
+      const Range share = Partition(v.n * Groups(v), part, parts);
+      if (share.empty()) continue;
+      const int64_t offset = UnsignedOffset(v);
+      internal::ZeroRange stored;
+      if (v.zeros != nullptr) stored = internal::RangeOf(v.zeros + share.begin, share.size());
+      const int64_t low = stored.low + offset;
+      const int64_t high = stored.high + offset;
+      if (low < 0 || high > internal::kMaxUnsignedZero) wrong_ = true;
+      if (low != internal::kSymmetricZero || high != low) zeros_ = true;
+    }
+  }
+
+  void Layout() {
+    const WeightView& v = parts_.front();
+    w_.panel_bytes_ = static_cast<size_t>(LaneBytes() * kPanel);
     size_t bytes = w_.panel_bytes_ * static_cast<size_t>(w_.panels());
     if (!IsDense(w_.scheme_)) {
       w_.group_ = std::min(v.group, v.k);
@@ -224,130 +170,132 @@ class Packer {
       const size_t entries = static_cast<size_t>(w_.panels() * w_.groups_ * kPanel);
       w_.scales_offset_ = bytes;
       bytes += entries * BytesOf(v.scale_type);
-      if (IsInt4(w_.scheme_) && !AllSymmetric(parts_)) {
+      if (zeros_) {
         w_.zeros_offset_ = bytes;
         bytes += entries;
       }
     }
-    w_.buffer_ = AlignedBuffer<uint8_t>(bytes);
+    w_.buffer_ = AlignedBuffer<uint8_t>::Unset(bytes);
   }
 
-  void PackRows(Range rows) {
+  Rows RowsOf(int64_t p) const {
+    Rows rows;
     int64_t first = 0;  // row of the whole matrix
     for (const WeightView& v : parts_) {
-      const int64_t begin = std::max(rows.begin, first);
-      const int64_t end = std::min(rows.end, first + v.n);
-      for (int64_t row = begin; row < end; ++row) PackRow(v, row - first, row);
+      const int64_t begin = std::max(p * kPanel, first);
+      const int64_t end = std::min((p + 1) * kPanel, first + v.n);
+      for (int64_t row = begin; row < end; ++row) {
+        rows[static_cast<size_t>(row % kPanel)] = {&v, row - first};
+      }
       first += v.n;
     }
+    return rows;
   }
 
-  void PackRow(const WeightView& v, int64_t i, int64_t row) {
-    uint8_t* panel = w_.buffer_.data() + static_cast<size_t>(row / kPanel) * w_.panel_bytes_;
-    const int64_t lane = row % kPanel;
-    if (IsDense(w_.scheme_)) {
-      PackDense(v, i, panel, lane);
-      return;
+  void PackPanel(int64_t p, Scratch& scratch) {
+    const Rows rows = RowsOf(p);
+    Lanes lanes;
+    for (size_t i = 0; i < lanes.size(); ++i) {
+      lanes[i] = rows[i].view == nullptr
+                     ? scratch.padding.data()
+                     : Lane(*rows[i].view, rows[i].index, static_cast<int64_t>(i), scratch);
     }
+    uint8_t* panel = w_.buffer_.data() + static_cast<size_t>(p) * w_.panel_bytes_;
+    const size_t used = static_cast<size_t>(Units() * kPanel) * UnitBytes();
+    internal::InterleaveRows(lanes, Units(), UnitBytes(), panel);
+    std::memset(panel + used, 0, w_.panel_bytes_ - used);
+    if (!IsDense(w_.scheme_)) PackScales(p, rows, scratch);
+    if (w_.zeros_offset_ != 0) PackZeros(p, rows, scratch);
+  }
+
+  // The units of one row: where they stand, or as lane `lane` of `scratch`.
+  const uint8_t* Lane(const WeightView& v, int64_t i, int64_t lane, Scratch& scratch) {
+    if (IsDense(w_.scheme_)) return DenseLane(v, i, lane, scratch);
+    uint8_t* to = scratch.lane(lane);
+    const int8_t* codes = v.codes + i * v.k;
+    bool right = true;
     if (w_.scheme_ == WeightScheme::kW8A8) {
-      PackInt8(v, i, panel, lane);
+      internal::Int8Units(codes, v.k, to);
     } else if (w_.scheme_ == WeightScheme::kW8A8Fp8) {
-      for (int64_t k = 0; k < v.k; ++k) {
-        panel[k * kPanel + lane] = static_cast<uint8_t>(v.codes[i * v.k + k]);
-      }
+      right = internal::E4m3Units(codes, v.k, to);
     } else {
-      PackInt4(v, i, panel, lane);
+      right = internal::Int4Units(codes, v.k, v.codes_type == CodeType::kInt4, to);
     }
-    PackGroups(v, i, row);
+    if (!right) wrong_ = true;
+    return to;
   }
 
-  void PackDense(const WeightView& v, int64_t i, uint8_t* panel, int64_t lane) {
-    for (int64_t k = 0; k < v.k; ++k) {
-      const float value = Value(v, i, k);
-      const int64_t at = k * kPanel + lane;
-      if (w_.scheme_ == WeightScheme::kFp32) {
-        std::memcpy(panel + at * 4, &value, 4);
-        continue;
+  const uint8_t* DenseLane(const WeightView& v, int64_t i, int64_t lane, Scratch& scratch) {
+    const ScalarType type = DenseType();
+    const void* row = nullptr;
+    ScalarType row_type = ScalarType::kFp32;
+    if (v.codes_type != CodeType::kDense || v.rows != nullptr) {
+      scratch.values.resize(static_cast<size_t>(v.k));
+      if (v.codes_type != CodeType::kDense) {
+        DequantizeCodes(v, i, scratch.values.data());
+      } else {
+        (*v.rows)(i, scratch.values.data());
       }
-      // The same type is copied, so that infinities and NaN payloads of a file survive.
-      const bool fp16 = w_.scheme_ == WeightScheme::kFp16;
-      const ScalarType want = fp16 ? ScalarType::kFp16 : ScalarType::kBf16;
-      uint16_t bits = fp16 ? Fp16FromFloat(value) : Bf16FromFloat(value);
-      if (v.codes_type == CodeType::kDense && v.dense_type == want) {
-        bits = static_cast<const uint16_t*>(v.dense)[i * v.k + k];
-      }
-      std::memcpy(panel + at * 2, &bits, 2);
+      row = scratch.values.data();
+    } else {
+      row_type = v.dense_type;
+      row =
+          static_cast<const uint8_t*>(v.dense) + i * v.k * static_cast<int64_t>(BytesOf(row_type));
+      if (row_type == type) return static_cast<const uint8_t*>(row);
     }
+    ConvertFloats(row, row_type, v.k, type, scratch.lane(lane));
+    return scratch.lane(lane);
   }
 
-  void PackInt8(const WeightView& v, int64_t i, uint8_t* panel, int64_t lane) {
-    const int8_t* codes = v.codes + i * v.k;
-    int64_t k = 0;
-    for (; k + 4 <= v.k; k += 4) {
-      uint32_t four;
-      std::memcpy(&four, codes + k, sizeof(four));
-      four ^= 0x80808080;
-      std::memcpy(panel + (k / 4 * kPanel + lane) * 4, &four, sizeof(four));
+  void PackScales(int64_t p, const Rows& rows, Scratch& scratch) {
+    const size_t size = BytesOf(w_.scale_type_);
+    Lanes lanes;
+    for (size_t i = 0; i < lanes.size(); ++i) {
+      const Row& row = rows[i];
+      lanes[i] = row.view == nullptr ? scratch.padding.data()
+                                     : static_cast<const uint8_t*>(row.view->scales) +
+                                           static_cast<size_t>(row.index * w_.groups_) * size;
     }
-    for (; k < v.k; ++k) {
-      panel[(k / 4 * kPanel + lane) * 4 + k % 4] = static_cast<uint8_t>(codes[k] + 128);
-    }
+    internal::InterleaveRows(lanes, w_.groups_, size,
+                             w_.buffer_.data() + w_.scales_offset_ +
+                                 static_cast<size_t>(p * w_.groups_ * kPanel) * size);
   }
 
-  void PackInt4(const WeightView& v, int64_t i, uint8_t* panel, int64_t lane) {
-    const int offset = v.codes_type == CodeType::kInt4 ? kSymmetricZero : 0;
-    const int8_t* codes = v.codes + i * v.k;
-    int64_t k = 0;
-    for (; k + 8 <= v.k; k += 8) {
-      // The low four bits of a signed code plus 8 are those of the code with one bit turned.
-      uint64_t eight;
-      std::memcpy(&eight, codes + k, sizeof(eight));
-      if (offset != 0) eight = (eight ^ 0x0808080808080808) & 0x0F0F0F0F0F0F0F0F;
-      const auto word = static_cast<uint32_t>(eight | eight >> 28);
-      std::memcpy(panel + (k / 8 * kPanel + lane) * 4, &word, sizeof(word));
-    }
-    for (; k < v.k; ++k) {
-      const unsigned code = static_cast<unsigned>(codes[k] + offset);
-      uint8_t& byte = panel[(k / 8 * kPanel + lane) * 4 + k % 4];
-      byte = static_cast<uint8_t>(byte | (code << (k % 8 >= 4 ? 4 : 0)));
-    }
-  }
-
-  void PackGroups(const WeightView& v, int64_t i, int64_t row) {
-    const size_t size = BytesOf(v.scale_type);
-    for (int64_t j = 0; j < w_.groups_; ++j) {
-      const int64_t from = i * w_.groups_ + j;
-      const int64_t to = (row / kPanel * w_.groups_ + j) * kPanel + row % kPanel;
-      std::memcpy(w_.buffer_.data() + w_.scales_offset_ + static_cast<size_t>(to) * size,
-                  static_cast<const uint8_t*>(v.scales) + static_cast<size_t>(from) * size, size);
-      if (w_.zeros_offset_ != 0) {
-        w_.buffer_[w_.zeros_offset_ + static_cast<size_t>(to)] =
-            static_cast<uint8_t>(UnsignedZero(v, from));
+  void PackZeros(int64_t p, const Rows& rows, Scratch& scratch) {
+    uint8_t* to = w_.buffer_.data() + w_.zeros_offset_ + p * w_.groups_ * kPanel;
+    for (int64_t lane = 0; lane < kPanel; ++lane) {
+      const auto& [view, row] = rows[static_cast<size_t>(lane)];
+      for (int64_t j = 0; j < w_.groups_; ++j) {
+        const int32_t zero =
+            view == nullptr || view->zeros == nullptr ? 0 : view->zeros[row * w_.groups_ + j];
+        const int offset = view == nullptr ? 0 : UnsignedOffset(*view);
+        to[j * kPanel + lane] = static_cast<uint8_t>(zero + offset);
       }
     }
   }
 
   std::span<const WeightView> parts_;
   PackedWeight w_;
+  // What the parts found, none of them waiting for another.
+  std::atomic<bool> wrong_ = false;
+  std::atomic<bool> zeros_ = false;
 };
 
-PackedWeight PackInParts(std::span<const WeightView> parts, WeightScheme scheme,
-                         const PackRun& run) {
-  BATON_KERNELS_REQUIRE(PackProblem(parts, scheme).empty());
-  return Packer(parts, scheme).Run(run);
+PackResult PackInParts(std::span<const WeightView> parts, WeightScheme scheme, const PackRun& run) {
+  PackResult result;
+  result.problem = internal::FormProblem(parts, scheme);
+  if (!result.problem.empty()) return result;
+  result.weight = Packer(parts, scheme).Run(run);
+  // Where the one pass over the numbers found one that is wrong, a second says which.
+  if (result.weight.n() == 0) result.problem = PackProblem(parts, scheme);
+  BATON_KERNELS_REQUIRE(result.weight.n() != 0 || !result.problem.empty());
+  return result;
 }
 
 PackedWeight Pack(std::span<const WeightView> parts, WeightScheme scheme) {
-  return PackInParts(parts, scheme, [](const auto& work) { work(0, 1); });
-}
-
-const uint8_t* PackedWeight::scales(int64_t p) const {
-  return buffer_.data() + scales_offset_ +
-         static_cast<size_t>(p * groups_ * kPanel) * BytesOf(scale_type_);
-}
-
-const uint8_t* PackedWeight::zeros(int64_t p) const {
-  return has_zeros() ? buffer_.data() + zeros_offset_ + p * groups_ * kPanel : nullptr;
+  PackResult result = PackInParts(parts, scheme, [](const auto& work) { work(0, 1); });
+  BATON_KERNELS_REQUIRE(result.problem.empty());
+  return std::move(result.weight);
 }
 
 }  // namespace baton::kernels

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -31,8 +32,12 @@ constexpr size_t BytesOf(ScalarType type) { return type == ScalarType::kFp32 ? 4
 // … 15. kE4m3: bytes of fp8 e4m3fn numbers, which stand for themselves.
 enum class CodeType : uint8_t { kDense, kInt8, kInt4, kUint4, kE4m3 };
 
-// A matrix W[N, K] owned by someone else (numbers.md, "Weights"), row-major without gaps.
-//   dense:  W[n,k] = dense[n,k]
+// Writes one row of a matrix in fp32, out[K]. Any thread may call it for any row.
+using RowSource = std::function<void(int64_t row, float* out)>;
+
+// A matrix W[N, K] owned by someone else (numbers.md, "Weights"), row-major without gaps. Dense
+// numbers and scales may stand at any address.
+//   dense:  W[n,k] = dense[n,k], or what `rows` gives: a matrix that is nowhere held in fp32
 //   codes:  W[n,k] = scales[n,j] · (codes[n,k] - zeros[n,j]),  j = k / group
 struct WeightView {
   int64_t n = 0;  // output features
@@ -40,8 +45,9 @@ struct WeightView {
   CodeType codes_type = CodeType::kDense;
   const void* dense = nullptr;  // [N, K] of dense_type
   ScalarType dense_type = ScalarType::kFp32;
-  const int8_t* codes = nullptr;  // [N, K], one code per byte
-  const void* scales = nullptr;   // [N, ceil(K / group)] of scale_type
+  const RowSource* rows = nullptr;  // instead of dense; dense_type is kFp32
+  const int8_t* codes = nullptr;    // [N, K], one code per byte
+  const void* scales = nullptr;     // [N, ceil(K / group)] of scale_type
   ScalarType scale_type = ScalarType::kFp32;
   const int32_t* zeros = nullptr;  // [N, ceil(K / group)], or null for zero points of 0
   int64_t group = 0;               // along K; K itself for one scale per row

@@ -37,6 +37,16 @@ TEST(AlignedBuffer, MoveEmptiesTheSource) {
   EXPECT_EQ(a.data(), nullptr);
 }
 
+TEST(AlignedBuffer, UnsetHasZerosOnlyAfterItsLastElement) {
+  for (size_t size : {1u, 63u, 64u, 1000u}) {
+    auto buffer = AlignedBuffer<char>::Unset(size);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % kCacheLineBytes, 0u);
+    EXPECT_EQ(buffer.size(), size);
+    for (char& c : buffer) c = 1;
+    for (size_t i = size; i % kCacheLineBytes != 0; ++i) EXPECT_EQ(buffer.data()[i], 0);
+  }
+}
+
 TEST(AlignedBuffer, EmptyHasNoMemory) { EXPECT_EQ(AlignedBuffer<int>(0).data(), nullptr); }
 
 TEST(AlignedBuffer, OverflowingSizeThrows) {
