@@ -164,7 +164,7 @@ QuantizedTensor ToTensor(const CodedMatrix& coded) {
   tensor.code = coded.spec.kind == CodeKind::kFp8 ? TensorCode::kE4m3
                 : coded.spec.symmetric            ? TensorCode::kSigned
                                                   : TensorCode::kUnsigned;
-  tensor.codes = coded.codes;
+  tensor.codes.assign(coded.codes.begin(), coded.codes.end());
   tensor.block_rows = coded.block_rows;
   tensor.block_columns = coded.group;
   tensor.scale_type = coded.spec.scale_type;

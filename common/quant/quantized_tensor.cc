@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <span>
 
 #include "common/base/status.h"
 #include "kernels/numeric/formats.h"
+#include "kernels/numeric/partition.h"
 
 namespace baton {
 namespace {
@@ -23,13 +25,36 @@ constexpr std::array<float, 256> E4m3Values() {
 }
 constexpr std::array<float, 256> kE4m3Values = E4m3Values();
 
-bool CodesInRange(const QuantizedTensor& tensor) {
-  if (tensor.code == TensorCode::kE4m3 || tensor.bits == 8) return true;
-  const int half = 1 << (tensor.bits - 1);
-  const int offset = tensor.code == TensorCode::kSigned ? half : 0;
-  uint8_t any = 0;  // bits that stand above the width in some code
-  for (const uint8_t byte : tensor.codes) any |= static_cast<uint8_t>(byte + offset);
-  return any < 2 * half;
+// The bits that (code & mask) + offset has for some code of the tensor. One loop without a way
+// out, which a compiler turns into vectors.
+uint8_t AnyBits(const QuantizedTensor& tensor, uint8_t mask, uint8_t offset, const RunParts& run) {
+  std::atomic<uint8_t> all = 0;
+  run([&](int part, int parts) {
+    const kernels::Range share =
+        kernels::Partition(static_cast<int64_t>(tensor.codes.size()), part, parts);
+    const uint8_t* codes = tensor.codes.data();
+    uint8_t any = 0;
+    for (int64_t i = share.begin; i < share.end; ++i) {
+      any |= static_cast<uint8_t>((codes[i] & mask) + offset);
+    }
+    all |= any;
+  });
+  return all;
+}
+
+// Turns the codes of a row, in fp32, into its values. Scales and zero points of a row are looked
+// up once each: a group has many columns.
+void DequantizeInAnyOrder(const QuantizedTensor& tensor, int64_t row_block, float* row) {
+  std::vector<float> scales(static_cast<size_t>(tensor.groups()));
+  std::vector<float> zeros(scales.size());
+  for (int64_t group = 0; group < tensor.groups(); ++group) {
+    scales[static_cast<size_t>(group)] = tensor.Scale(row_block, group);
+    zeros[static_cast<size_t>(group)] = tensor.Zero(row_block, group);
+  }
+  for (int64_t k = 0; k < tensor.k; ++k) {
+    const auto group = static_cast<size_t>(tensor.column_group[static_cast<size_t>(k)]);
+    row[k] = scales[group] * (row[k] - zeros[group]);
+  }
 }
 
 }  // namespace
@@ -54,7 +79,20 @@ float QuantizedTensor::Zero(int64_t row_block, int64_t group) const {
   return zeros.empty() ? 0.0f : static_cast<float>(zeros[at]);
 }
 
-absl::Status CheckQuantizedTensor(const QuantizedTensor& t, std::string_view name) {
+bool CodesInRange(const QuantizedTensor& tensor, const RunParts& run) {
+  if (tensor.code == TensorCode::kE4m3 || tensor.bits == 8) return true;
+  const int half = 1 << (tensor.bits - 1);
+  const int offset = tensor.code == TensorCode::kSigned ? half : 0;
+  return AnyBits(tensor, 0xFF, static_cast<uint8_t>(offset), run) < 2 * half;
+}
+
+bool CodesAreNumbers(const QuantizedTensor& tensor, const RunParts& run) {
+  if (tensor.code != TensorCode::kE4m3) return true;
+  return (AnyBits(tensor, 0x7F, 0x80 - kernels::kE4m3Nan, run) & 0x80) == 0;
+}
+
+absl::Status CheckQuantizedTensor(const QuantizedTensor& t, std::string_view name,
+                                  const RunParts& run) {
   if (t.n <= 0 || t.k <= 0 || t.block_rows <= 0 || t.block_columns <= 0 || t.bits < 2 ||
       t.bits > 8) {
     return Internal("'{}': [{}, {}] in blocks of {} x {}, {} bits: expected positive sizes", name,
@@ -73,7 +111,7 @@ absl::Status CheckQuantizedTensor(const QuantizedTensor& t, std::string_view nam
       return Internal("'{}': column group {}, expected 0 to {}", name, group, t.groups() - 1);
     }
   }
-  if (!CodesInRange(t)) return Internal("'{}': a code is wider than {} bits", name, t.bits);
+  if (!CodesInRange(t, run)) return Internal("'{}': a code is wider than {} bits", name, t.bits);
   return absl::OkStatus();
 }
 
@@ -92,10 +130,7 @@ void DequantizeRow(const QuantizedTensor& tensor, int64_t row, float* out) {
       break;
   }
   if (!tensor.column_group.empty()) {
-    for (int64_t k = 0; k < tensor.k; ++k) {
-      const int32_t group = tensor.column_group[static_cast<size_t>(k)];
-      out[k] = tensor.Scale(row_block, group) * (out[k] - tensor.Zero(row_block, group));
-    }
+    DequantizeInAnyOrder(tensor, row_block, out);
     return;
   }
   for (int64_t group = 0; group < tensor.groups(); ++group) {

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "common/quant/round_to_nearest.h"
+#include "common/quant/run_parts.h"
 #include "kernels/gemm/packed_weight.h"
+#include "kernels/numeric/unset_vector.h"
 
 namespace baton {
 
@@ -25,10 +27,10 @@ struct QuantizedTensor {
   int64_t n = 0;  // output features
   int64_t k = 0;  // input features
   TensorCode code = TensorCode::kSigned;
-  int bits = 8;                // of one code, 2 … 8
-  std::vector<uint8_t> codes;  // [n, k], one per byte
-  int64_t block_rows = 1;      // rows that share a scale: 1, n for one scale per tensor, or a block
-  int64_t block_columns = 0;   // columns that share a scale: the group size; k for one per row
+  int bits = 8;                         // of one code, 2 … 8
+  kernels::UnsetVector<uint8_t> codes;  // [n, k], one per byte
+  int64_t block_rows = 1;     // rows that share a scale: 1, n for one scale per tensor, or a block
+  int64_t block_columns = 0;  // columns that share a scale: the group size; k for one per row
   kernels::ScalarType scale_type = kernels::ScalarType::kFp16;
   std::vector<std::byte> scales;      // [row_blocks, groups] of scale_type
   std::vector<int32_t> zeros;         // [row_blocks, groups], or empty for zero points of 0
@@ -43,13 +45,19 @@ struct QuantizedTensor {
 };
 
 // INTERNAL when the sizes of the vectors, the ranges of codes or the group numbers do not fit one
-// another; `name` in front.
-absl::Status CheckQuantizedTensor(const QuantizedTensor& tensor, std::string_view name);
+// another; `name` in front. `run` splits the look at every code.
+absl::Status CheckQuantizedTensor(const QuantizedTensor& tensor, std::string_view name,
+                                  const RunParts& run = RunSerially);
+
+// Whether every code of the tensor is one of its bits (any, for 8 bits and e4m3).
+bool CodesInRange(const QuantizedTensor& tensor, const RunParts& run);
+// Whether every code of the tensor is a number: false for a NaN of e4m3.
+bool CodesAreNumbers(const QuantizedTensor& tensor, const RunParts& run);
 
 // One row in fp32, out[k].
 void DequantizeRow(const QuantizedTensor& tensor, int64_t row, float* out);
 
-// The same values; moves the codes out of `matrix`.
+// The same values.
 QuantizedTensor ToTensor(QuantizedMatrix matrix);
 
 }  // namespace baton

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <span>
 
 #include "common/base/check.h"
+#include "kernels/gemm/float_rows.h"
 #include "kernels/numeric/formats.h"
 #include "kernels/numeric/partition.h"
 
@@ -13,6 +13,7 @@ namespace baton {
 namespace {
 
 using kernels::CodeType;
+using kernels::ScalarType;
 
 constexpr uint16_t kFp16One = 0x3C00;
 
@@ -122,18 +123,13 @@ QuantizedMatrix MakeQuantizedMatrix(int64_t n, int64_t k, int64_t group, CodeTyp
 }
 
 void ToFloat(const TensorView& source, int64_t first, int64_t count, float* out) {
-  const std::byte* bytes = source.bytes.data() + first * SizeOf(source.type);
-  if (source.type == DataType::kF32) {
-    std::memcpy(out, bytes, static_cast<size_t>(count) * sizeof(float));
-    return;
-  }
-  BATON_CHECK(source.type == DataType::kF16 || source.type == DataType::kBf16);
-  const bool half = source.type == DataType::kF16;
-  for (int64_t i = 0; i < count; ++i) {
-    uint16_t code;
-    std::memcpy(&code, bytes + i * 2, sizeof(code));
-    out[i] = half ? kernels::FloatFromFp16(code) : kernels::FloatFromBf16(code);
-  }
+  BATON_CHECK(source.type == DataType::kF32 || source.type == DataType::kF16 ||
+              source.type == DataType::kBf16);
+  const ScalarType type = source.type == DataType::kF32   ? ScalarType::kFp32
+                          : source.type == DataType::kF16 ? ScalarType::kFp16
+                                                          : ScalarType::kBf16;
+  kernels::ConvertFloats(source.bytes.data() + first * SizeOf(source.type), type, count,
+                         ScalarType::kFp32, out);
 }
 
 void RoundToNearest(const TensorView& source, QuantizedMatrix& matrix, int part, int parts) {

@@ -18,8 +18,6 @@ constexpr int64_t kPerWord = 8;
 // Nibble that holds output column 8 c + i of word c: the inverse of the order 0 2 4 6 1 3 5 7 in
 // which the packer takes the columns.
 constexpr std::array<int, kPerWord> kNibble = {0, 4, 1, 5, 2, 6, 3, 7};
-// Rows of the file that are unpacked together: a column of their words fits the first-level cache.
-constexpr int64_t kTileRows = 256;
 constexpr int64_t kMaxGroup = 1 << 20;
 
 // Bytes of eight words, word by word, become byte by byte: an 8 x 8 transposition.
@@ -38,9 +36,9 @@ void TransposeBytes(std::array<uint64_t, kPerWord>& x) {
   }
 }
 
-// Word `c` of the eight rows of the file from k on: eight output features at eight inputs.
-void UnpackSquare(const TensorView& codes, int64_t words, int64_t k, int64_t c, uint8_t* out,
-                  int64_t stride) {
+// Word `c` of the eight rows of the file from k on: eight output features at eight inputs, the
+// features kUnpackColumns bytes apart.
+void UnpackSquare(const TensorView& codes, int64_t words, int64_t k, int64_t c, uint8_t* out) {
   std::array<uint64_t, kPerWord> square;
   for (int64_t i = 0; i < kPerWord; ++i) {
     square[static_cast<size_t>(i)] =
@@ -48,24 +46,29 @@ void UnpackSquare(const TensorView& codes, int64_t words, int64_t k, int64_t c, 
   }
   TransposeBytes(square);
   for (int64_t i = 0; i < kPerWord; ++i) {
-    std::memcpy(out + i * stride, &square[static_cast<size_t>(kNibble[static_cast<size_t>(i)])],
-                kPerWord);
+    std::memcpy(out + i * kUnpackColumns,
+                &square[static_cast<size_t>(kNibble[static_cast<size_t>(i)])], kPerWord);
   }
 }
 
-// Word `c` of rows [first, last) of the file.
-void UnpackWords(const TensorView& codes, int64_t words, int64_t c, int64_t first, int64_t last,
-                 QuantizedTensor& t) {
-  uint8_t* out = t.codes.data() + c * kPerWord * t.k;
-  int64_t k = first;
-  for (; k + kPerWord <= last; k += kPerWord) {
-    UnpackSquare(codes, words, k, c, out + k, t.k);
+// A block of UnpackInBlocks; its rows are whole words.
+void UnpackBlock(const TensorView& codes, int64_t words, kernels::Range rows,
+                 kernels::Range columns, uint8_t* out) {
+  const auto at = [&](int64_t c, int64_t k) {
+    return out + (c * kPerWord - rows.begin) * kUnpackColumns + k - columns.begin;
+  };
+  const kernels::Range share = {rows.begin / kPerWord, rows.end / kPerWord};
+  int64_t k = columns.begin;
+  for (; k + kPerWord <= columns.end; k += kPerWord) {
+    for (int64_t c = share.begin; c < share.end; ++c) UnpackSquare(codes, words, k, c, at(c, k));
   }
-  for (; k < last; ++k) {
-    const auto word = static_cast<uint32_t>(Int32At(codes, k * words + c));
-    for (int64_t i = 0; i < kPerWord; ++i) {
-      const int shift = kBits * kNibble[static_cast<size_t>(i)];
-      out[i * t.k + k] = static_cast<uint8_t>(word >> shift & 15);
+  for (; k < columns.end; ++k) {
+    for (int64_t c = share.begin; c < share.end; ++c) {
+      const auto word = static_cast<uint32_t>(Int32At(codes, k * words + c));
+      for (int64_t i = 0; i < kPerWord; ++i) {
+        const int shift = kBits * kNibble[static_cast<size_t>(i)];
+        at(c, k)[i * kUnpackColumns] = static_cast<uint8_t>(word >> shift & 15);
+      }
     }
   }
 }
@@ -108,24 +111,16 @@ class AwqReader final : public FormatReader {
     BATON_ASSIGN_OR_RETURN(
         const TensorView* scales,
         tensors.Require("scales", {DataType::kF16, DataType::kBf16}, {groups, t.n}));
-    CopyScales(*scales, t.n, groups, true, t);
-    t.codes.resize(static_cast<size_t>(t.n * t.k));
-    run([&](int part, int parts) {
-      const kernels::Range share = kernels::Partition(words, part, parts);
-      for (int64_t first = 0; first < t.k; first += kTileRows) {
-        for (int64_t c = share.begin; c < share.end; ++c) {
-          UnpackWords(*codes, words, c, first, std::min(t.k, first + kTileRows), t);
-        }
-      }
+    CopyScales(*scales, t.n, groups, true, run, t);
+    UnpackInBlocks(t, run, [&](kernels::Range rows, kernels::Range columns, uint8_t* out) {
+      UnpackBlock(*codes, words, rows, columns, out);
     });
     t.zeros.resize(static_cast<size_t>(t.n * groups));
-    for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t n = 0; n < t.n; ++n) {
-        const auto word = static_cast<uint32_t>(Int32At(*zeros, g * words + n / kPerWord));
-        t.zeros[static_cast<size_t>(n * groups + g)] =
-            static_cast<int32_t>(word >> (kBits * kNibble[n % kPerWord]) & 15);
-      }
-    }
+    FillTransposed(t.n, groups, run, [&](int64_t n, int64_t g) {
+      const auto word = static_cast<uint32_t>(Int32At(*zeros, g * words + n / kPerWord));
+      t.zeros[static_cast<size_t>(n * groups + g)] =
+          static_cast<int32_t>(word >> (kBits * kNibble[n % kPerWord]) & 15);
+    });
     return absl::OkStatus();
   }
 

@@ -144,7 +144,8 @@ absl::StatusOr<QuantizedWeight> ReadTable(const ModuleTensors& tensors, const St
 }
 
 // weight int8 [N, K], SCB [N] the largest magnitude of each row; weight_format 0 where given.
-absl::StatusOr<QuantizedWeight> ReadInt8(const ModuleTensors& tensors, int64_t n, int64_t k) {
+absl::StatusOr<QuantizedWeight> ReadInt8(const ModuleTensors& tensors, int64_t n, int64_t k,
+                                         const RunParts& run) {
   BATON_ASSIGN_OR_RETURN(const TensorView* codes,
                          tensors.Require("weight", {DataType::kI8}, {n, k}));
   BATON_ASSIGN_OR_RETURN(const TensorView* rows, tensors.Require("SCB", {DataType::kF32}, {n}));
@@ -162,8 +163,7 @@ absl::StatusOr<QuantizedWeight> ReadInt8(const ModuleTensors& tensors, int64_t n
   QuantizedWeight weight;
   QuantizedTensor& t = weight.tensor;
   t = {.n = n, .k = k, .block_columns = k, .scale_type = kernels::ScalarType::kFp32};
-  const auto* bytes = reinterpret_cast<const uint8_t*>(codes->bytes.data());
-  t.codes.assign(bytes, bytes + codes->bytes.size());
+  CopyCodes(*codes, run, t);
   std::vector<float> scales = ReadFloats(*rows);
   for (float& scale : scales) scale /= kInt8Max;
   const auto raw = std::as_bytes(std::span(scales));
@@ -191,7 +191,7 @@ class BitsAndBytesReader final : public FormatReader {
     if (tensors.Find("SCB") == nullptr && (codes == nullptr || codes->type != DataType::kI8)) {
       return std::nullopt;
     }
-    return ReadInt8(tensors, n, k);
+    return ReadInt8(tensors, n, k, run);
   }
 
   std::vector<std::string> Notes() const override {

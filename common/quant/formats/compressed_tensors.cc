@@ -62,10 +62,10 @@ class CompressedTensorsReader final : public FormatReader {
     QuantizedTensor& t = weight.tensor;
     t = {.n = n, .k = k, .bits = scheme->bits};
     if (scheme->is_float) t.code = TensorCode::kE4m3;
-    BATON_RETURN_IF_ERROR(ReadScales(tensors, *scheme, t));
+    BATON_RETURN_IF_ERROR(ReadScales(tensors, *scheme, run, t));
     const absl::Status status = scheme->format == CompressionFormat::kPacked
                                     ? ReadPacked(tensors, *scheme, t, run)
-                                    : ReadPlain(tensors, *scheme, t);
+                                    : ReadPlain(tensors, *scheme, t, run);
     if (!status.ok()) return status;
     weight.activations.type = scheme->activations;
     if (scheme->static_activations) {
@@ -78,7 +78,7 @@ class CompressedTensorsReader final : public FormatReader {
 
  private:
   static absl::Status ReadScales(const ModuleTensors& tensors, const CompressionScheme& scheme,
-                                 QuantizedTensor& t) {
+                                 const RunParts& run, QuantizedTensor& t) {
     t.block_columns = t.k;
     std::vector<int64_t> shape;
     switch (scheme.strategy) {
@@ -106,7 +106,7 @@ class CompressedTensorsReader final : public FormatReader {
     }
     BATON_ASSIGN_OR_RETURN(const TensorView* scales,
                            tensors.Require("weight_scale", kScaleTypes, shape));
-    CopyScales(*scales, t.row_blocks(), t.groups(), false, t);
+    CopyScales(*scales, t.row_blocks(), t.groups(), false, run, t);
     if (scheme.has_column_groups) {
       BATON_ASSIGN_OR_RETURN(t.column_group, ReadColumnGroups(tensors, "weight_g_idx", t.k,
                                                               t.block_columns, t.groups()));
@@ -150,12 +150,15 @@ class CompressedTensorsReader final : public FormatReader {
         const TensorView* zeros,
         tensors.Require("weight_zero_point", {DataType::kI32}, {tall.width, groups}));
     t.zeros.resize(static_cast<size_t>(t.n * groups));
-    for (int64_t g = 0; g < groups; ++g) {
-      const PackedStream column(zeros->bytes.data() + g * 4, groups, t.bits);
-      for (int64_t row = 0; row < t.n; ++row) {
-        t.zeros[static_cast<size_t>(row * groups + g)] = CodeOf(column, tall, t.bits, row) - half;
+    run([&](int part, int parts) {
+      const kernels::Range share = kernels::Partition(t.n, part, parts);
+      for (int64_t row = share.begin; row < share.end; ++row) {
+        for (int64_t g = 0; g < groups; ++g) {
+          const PackedStream column(zeros->bytes.data() + g * 4, groups, t.bits);
+          t.zeros[static_cast<size_t>(row * groups + g)] = CodeOf(column, tall, t.bits, row) - half;
+        }
       }
-    }
+    });
     return absl::OkStatus();
   }
 
@@ -177,13 +180,12 @@ class CompressedTensorsReader final : public FormatReader {
 
   // weight [N, K], one byte per code; weight_zero_point in the scales' shape.
   static absl::Status ReadPlain(const ModuleTensors& tensors, const CompressionScheme& scheme,
-                                QuantizedTensor& t) {
+                                QuantizedTensor& t, const RunParts& run) {
     const DataType type = scheme.is_float ? DataType::kF8E4m3 : DataType::kI8;
     BATON_ASSIGN_OR_RETURN(const TensorView* codes, tensors.Require("weight", {type}, {t.n, t.k}));
-    const auto* bytes = reinterpret_cast<const uint8_t*>(codes->bytes.data());
-    t.codes.assign(bytes, bytes + codes->bytes.size());
+    CopyCodes(*codes, run, t);
+    if (CodesInRange(t, run)) return PlainZeros(tensors, scheme, t);
     const int half = 1 << (t.bits - 1);
-    if (scheme.is_float || t.bits == 8) return PlainZeros(tensors, scheme, t);
     for (const uint8_t byte : t.codes) {
       const int code = static_cast<int8_t>(byte);
       if (code < -half || code >= half) {

@@ -21,7 +21,8 @@ class Fp8Reader final : public FormatReader {
   explicit Fp8Reader(const Fp8Layout& layout) : layout_(layout) {}
 
   absl::StatusOr<std::optional<QuantizedWeight>> Read(const ModuleTensors& tensors, int64_t n,
-                                                      int64_t k, const RunParts&) const override {
+                                                      int64_t k,
+                                                      const RunParts& run) const override {
     const TensorView* codes = tensors.Find("weight");
     if (codes == nullptr || codes->type != DataType::kF8E4m3) return std::nullopt;
     BATON_ASSIGN_OR_RETURN(codes, tensors.Require("weight", {DataType::kF8E4m3}, {n, k}));
@@ -29,10 +30,9 @@ class Fp8Reader final : public FormatReader {
     QuantizedTensor& t = weight.tensor;
     t = {.n = n, .k = k, .code = TensorCode::kE4m3};
     const absl::Status status =
-        layout_.block_rows > 0 ? ReadBlockScales(tensors, t) : ReadScales(tensors, t);
+        layout_.block_rows > 0 ? ReadBlockScales(tensors, run, t) : ReadScales(tensors, run, t);
     if (!status.ok()) return status;
-    const auto* bytes = reinterpret_cast<const uint8_t*>(codes->bytes.data());
-    t.codes.assign(bytes, bytes + codes->bytes.size());
+    CopyCodes(*codes, run, t);
     weight.activations = {.type = ActivationType::kFp8, .magnitude_limit = layout_.magnitude_limit};
     if (layout_.static_inputs) {
       BATON_ASSIGN_OR_RETURN(weight.activations.static_scale, tensors.RequireScalar("input_scale"));
@@ -41,19 +41,21 @@ class Fp8Reader final : public FormatReader {
   }
 
  private:
-  absl::Status ReadBlockScales(const ModuleTensors& tensors, QuantizedTensor& t) const {
+  absl::Status ReadBlockScales(const ModuleTensors& tensors, const RunParts& run,
+                               QuantizedTensor& t) const {
     t.block_rows = layout_.block_rows;
     t.block_columns = layout_.block_columns;
     BATON_ASSIGN_OR_RETURN(
         const TensorView* scales,
         tensors.Require("weight_scale_inv", {DataType::kF32, DataType::kBf16, DataType::kF16},
                         {t.row_blocks(), t.groups()}));
-    CopyScales(*scales, t.row_blocks(), t.groups(), false, t);
+    CopyScales(*scales, t.row_blocks(), t.groups(), false, run, t);
     return absl::OkStatus();
   }
 
   // [], [1]: one for the tensor; [N], [N, 1]: one per row.
-  absl::Status ReadScales(const ModuleTensors& tensors, QuantizedTensor& t) const {
+  absl::Status ReadScales(const ModuleTensors& tensors, const RunParts& run,
+                          QuantizedTensor& t) const {
     t.block_columns = t.k;
     const TensorView* found = tensors.Find("weight_scale");
     std::vector<int64_t> shape = {t.n, 1};
@@ -69,7 +71,7 @@ class Fp8Reader final : public FormatReader {
     BATON_ASSIGN_OR_RETURN(
         const TensorView* scales,
         tensors.Require("weight_scale", {DataType::kF32, DataType::kBf16, DataType::kF16}, shape));
-    CopyScales(*scales, t.row_blocks(), 1, false, t);
+    CopyScales(*scales, t.row_blocks(), 1, false, run, t);
     return absl::OkStatus();
   }
 

@@ -11,8 +11,6 @@ namespace baton {
 namespace {
 
 constexpr int64_t kMaxGroup = 1 << 20;
-// Rows unpacked side by side: their lines of codes stay in the first-level cache.
-constexpr int64_t kTileRows = 64;
 
 class GptqReader final : public FormatReader {
  public:
@@ -43,34 +41,29 @@ class GptqReader final : public FormatReader {
         tensors.Require("scales", {DataType::kF16, DataType::kBf16, DataType::kF32}, {groups, n}));
     BATON_ASSIGN_OR_RETURN(t.column_group,
                            ReadColumnGroups(tensors, "g_idx", k, t.block_columns, groups));
-    CopyScales(*scales, n, groups, true, t);
+    CopyScales(*scales, n, groups, true, run, t);
     t.zeros.resize(static_cast<size_t>(n * groups));
-    for (int64_t g = 0; g < groups; ++g) {
+    FillTransposed(n, groups, run, [&](int64_t i, int64_t g) {
       const PackedStream row(zeros->bytes.data() + g * n * bits_ / 8, 1, bits_);
-      for (int64_t i = 0; i < n; ++i) {
-        t.zeros[static_cast<size_t>(i * groups + g)] = row.Code(i) + (stored_minus_one_ ? 1 : 0);
-      }
-    }
-    t.codes.resize(static_cast<size_t>(n * k));
-    run([&](int part, int parts) {
-      const kernels::Range share = kernels::Partition(n, part, parts);
-      for (int64_t first = share.begin; first < share.end; first += kTileRows) {
-        Unpack(*codes, {first, std::min(share.end, first + kTileRows)}, t);
-      }
+      t.zeros[static_cast<size_t>(i * groups + g)] = row.Code(i) + (stored_minus_one_ ? 1 : 0);
+    });
+    UnpackInBlocks(t, run, [&](kernels::Range rows, kernels::Range columns, uint8_t* out) {
+      Unpack(*codes, n, rows, columns, out);
     });
     return weight;
   }
 
  private:
-  // 32 codes, `bits_` whole words of a column, at a time; K may end within them.
-  void Unpack(const TensorView& codes, kernels::Range rows, QuantizedTensor& t) const {
-    for (int64_t first = 0; first < t.k; first += 32) {
-      const std::byte* words = codes.bytes.data() + first / 32 * bits_ * t.n * 4;
-      const int64_t count = std::min<int64_t>(32, t.k - first);
-      for (int64_t n = rows.begin; n < rows.end; ++n) {
-        const PackedStream column(words + n * 4, t.n, bits_);
-        uint8_t* out = t.codes.data() + n * t.k + first;
-        UnpackCodes(column, count, out);
+  // A block of UnpackInBlocks: 32 codes, `bits_` whole words of one of the `n` columns of the file,
+  // at a time; K may end within them.
+  void Unpack(const TensorView& codes, int64_t n, kernels::Range rows, kernels::Range columns,
+              uint8_t* out) const {
+    for (int64_t first = columns.begin; first < columns.end; first += 32) {
+      const std::byte* words = codes.bytes.data() + first / 32 * bits_ * n * 4;
+      const int64_t count = std::min<int64_t>(32, columns.end - first);
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        UnpackCodes(PackedStream(words + row * 4, n, bits_), count,
+                    out + (row - rows.begin) * kUnpackColumns + first - columns.begin);
       }
     }
   }

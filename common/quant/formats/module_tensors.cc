@@ -8,8 +8,6 @@
 
 namespace baton {
 
-void RunSerially(const std::function<void(int part, int parts)>& work) { work(0, 1); }
-
 absl::Status ModuleTensors::Wrong(std::string_view suffix, std::string_view what) const {
   return FailedPrecondition("tensor '{}': {}", NameOf(suffix), what);
 }
@@ -44,7 +42,7 @@ absl::StatusOr<float> ModuleTensors::RequireScalar(std::string_view suffix) cons
 }
 
 void CopyScales(const TensorView& view, int64_t rows, int64_t columns, bool transposed,
-                QuantizedTensor& tensor) {
+                const RunParts& run, QuantizedTensor& tensor) {
   tensor.scale_type = view.type == DataType::kF32   ? kernels::ScalarType::kFp32
                       : view.type == DataType::kF16 ? kernels::ScalarType::kFp16
                                                     : kernels::ScalarType::kBf16;
@@ -54,18 +52,20 @@ void CopyScales(const TensorView& view, int64_t rows, int64_t columns, bool tran
   }
   const auto size = static_cast<int64_t>(kernels::BytesOf(tensor.scale_type));
   tensor.scales.resize(static_cast<size_t>(rows * columns * size));
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      std::memcpy(tensor.scales.data() + (r * columns + c) * size,
-                  view.bytes.data() + (c * rows + r) * size, static_cast<size_t>(size));
-    }
-  }
+  FillTransposed(rows, columns, run, [&](int64_t r, int64_t c) {
+    std::memcpy(tensor.scales.data() + (r * columns + c) * size,
+                view.bytes.data() + (c * rows + r) * size, static_cast<size_t>(size));
+  });
 }
 
-int32_t Int32At(const TensorView& view, int64_t i) {
-  int32_t value;
-  std::memcpy(&value, view.bytes.data() + i * 4, sizeof(value));
-  return value;
+void CopyCodes(const TensorView& view, const RunParts& run, QuantizedTensor& tensor) {
+  tensor.codes.resize(view.bytes.size());
+  run([&](int part, int parts) {
+    const kernels::Range share =
+        kernels::Partition(static_cast<int64_t>(view.bytes.size()), part, parts);
+    std::memcpy(tensor.codes.data() + share.begin, view.bytes.data() + share.begin,
+                static_cast<size_t>(share.size()));
+  });
 }
 
 absl::StatusOr<std::vector<int32_t>> ReadColumnGroups(const ModuleTensors& tensors,

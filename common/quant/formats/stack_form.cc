@@ -9,7 +9,6 @@
 #include "common/base/check.h"
 #include "common/base/status.h"
 #include "common/quant/round_to_nearest.h"
-#include "kernels/numeric/formats.h"
 #include "kernels/numeric/partition.h"
 
 namespace baton {
@@ -32,14 +31,12 @@ bool KernelTakes(const QuantizedTensor& t, WeightScheme scheme) {
                      [half](int32_t z) { return z >= -half && z <= 255 - half; });
 }
 
-bool Fp8KernelTakes(const QuantizedTensor& t) {
-  return t.groups() == 1 && t.zeros.empty() &&
-         std::none_of(t.codes.begin(), t.codes.end(),
-                      [](uint8_t code) { return (code & 0x7F) == kernels::kE4m3Nan; });
+bool Fp8KernelTakes(const QuantizedTensor& t, const RunParts& run) {
+  return t.groups() == 1 && t.zeros.empty() && CodesAreNumbers(t, run);
 }
 
 // The kernel for one part, if there is one.
-std::optional<WeightScheme> SchemeOf(const LoadedWeight& part) {
+std::optional<WeightScheme> SchemeOf(const LoadedWeight& part, const RunParts& run) {
   if (!part.quantized || part.quantized->expanded) return std::nullopt;
   const QuantizedTensor& t = part.quantized->tensor;
   const ActivationType inputs = part.quantized->activations.type;
@@ -47,8 +44,8 @@ std::optional<WeightScheme> SchemeOf(const LoadedWeight& part) {
   if (t.code == TensorCode::kE4m3 || inputs == ActivationType::kFp8) {
     // The kernel's scale of a token has no limit.
     const bool plain = part.quantized->activations.magnitude_limit == 0;
-    const bool takes =
-        t.code == TensorCode::kE4m3 && inputs == ActivationType::kFp8 && plain && Fp8KernelTakes(t);
+    const bool takes = t.code == TensorCode::kE4m3 && inputs == ActivationType::kFp8 && plain &&
+                       Fp8KernelTakes(t, run);
     return takes ? std::optional(WeightScheme::kW8A8Fp8) : std::nullopt;
   }
   WeightScheme scheme = WeightScheme::kW4A16;
@@ -121,18 +118,25 @@ void WidenScales(QuantizedTensor& t) {
 }
 
 // Signed codes become unsigned ones with zero points: the same values.
-void MakeUnsigned(QuantizedTensor& t) {
+void MakeUnsigned(QuantizedTensor& t, const RunParts& run) {
   const int half = t.code == TensorCode::kSigned ? 1 << (t.bits - 1) : 0;
   if (t.zeros.empty()) t.zeros.assign(static_cast<size_t>(t.row_blocks() * t.groups()), 0);
   if (half == 0) return;
   const uint8_t mask = static_cast<uint8_t>(2 * half - 1);
-  for (uint8_t& code : t.codes) code = static_cast<uint8_t>(code + half) & mask;
+  run([&](int part, int parts) {
+    const auto count = static_cast<int64_t>(t.codes.size());
+    const kernels::Range share = kernels::Partition(count, part, parts);
+    uint8_t* codes = t.codes.data();
+    for (int64_t i = share.begin; i < share.end; ++i) {
+      codes[i] = static_cast<uint8_t>(codes[i] + half) & mask;
+    }
+  });
   for (int32_t& zero : t.zeros) zero += half;
   t.code = TensorCode::kUnsigned;
 }
 
 // Parts that are stacked must be of one code type, one scale type and one group size.
-void Unify(std::vector<QuantizedTensor>& tensors) {
+void Unify(std::vector<QuantizedTensor>& tensors, const RunParts& run) {
   const QuantizedTensor& first = tensors.front();
   bool same_scale = true;
   bool same_code = true;
@@ -143,7 +147,7 @@ void Unify(std::vector<QuantizedTensor>& tensors) {
   for (QuantizedTensor& t : tensors) {
     ExpandRows(t);
     if (!same_scale) WidenScales(t);
-    if (!same_code) MakeUnsigned(t);
+    if (!same_code) MakeUnsigned(t, run);
   }
 }
 
@@ -167,11 +171,11 @@ kernels::WeightView ViewOf(const QuantizedTensor& t, WeightScheme scheme) {
 // alone.
 bool TakeCodes(std::vector<LoadedWeight>& parts, bool gather_allowed, const RunParts& run,
                StackForm& form) {
-  const std::optional<WeightScheme> scheme = SchemeOf(parts.front());
+  const std::optional<WeightScheme> scheme = SchemeOf(parts.front(), run);
   if (!scheme) return false;
   std::optional<std::vector<int32_t>> order;
   for (size_t i = 0; i < parts.size(); ++i) {
-    if (SchemeOf(parts[i]) != scheme) return false;
+    if (i > 0 && SchemeOf(parts[i], run) != scheme) return false;
     const QuantizedTensor& t = parts[i].quantized->tensor;
     if (t.block_columns != parts.front().quantized->tensor.block_columns) return false;
     std::vector<int32_t> own;
@@ -185,7 +189,7 @@ bool TakeCodes(std::vector<LoadedWeight>& parts, bool gather_allowed, const RunP
   }
   std::vector<QuantizedTensor> tensors;
   for (LoadedWeight& part : parts) tensors.push_back(std::move(part.quantized->tensor));
-  Unify(tensors);
+  Unify(tensors, run);
   std::vector<kernels::WeightView> views;
   for (QuantizedTensor& t : tensors) {
     if (!order->empty()) Permute(t, *order, run);
@@ -196,6 +200,36 @@ bool TakeCodes(std::vector<LoadedWeight>& parts, bool gather_allowed, const RunP
   form.views = std::move(views);
   form.gather = *std::move(order);
   return true;
+}
+
+// The parts as rows of fp32.
+void TakeValues(std::vector<LoadedWeight>& parts, StackForm& form) {
+  // Views and sources point into these.
+  form.tensors.reserve(parts.size());
+  form.expanded.reserve(parts.size());
+  form.sources.reserve(parts.size());
+  for (LoadedWeight& part : parts) {
+    kernels::WeightView view;
+    if (!part.quantized) {
+      view.n = part.dense->shape[0];
+      view.k = part.dense->shape[1];
+      form.sources.push_back([tensor = *part.dense](int64_t row, float* out) {
+        ToFloat(tensor, row * tensor.shape[1], tensor.shape[1], out);
+      });
+    } else if (part.quantized->expanded) {
+      const ExpandedWeight& held = form.expanded.emplace_back(*std::move(part.quantized->expanded));
+      view.n = held.n;
+      view.k = held.k;
+      view.dense = held.values.data();
+    } else {
+      const QuantizedTensor& held = form.tensors.emplace_back(std::move(part.quantized->tensor));
+      view.n = held.n;
+      view.k = held.k;
+      form.sources.push_back([&held](int64_t row, float* out) { DequantizeRow(held, row, out); });
+    }
+    if (view.dense == nullptr) view.rows = &form.sources.back();
+    form.views.push_back(view);
+  }
 }
 
 std::string InputNote(const ActivationScheme& activations) {
@@ -240,21 +274,7 @@ StackForm NativeForm(std::vector<LoadedWeight> parts, bool gather_allowed, const
   form.scheme = WeightScheme::kFp16;
   form.note = fmt::format("no kernel for '{}'{}: dequantized exactly, then rounded once to fp16",
                           description, parts.size() > 1 ? " in these layers" : "");
-  for (LoadedWeight& part : parts) {
-    kernels::WeightView view;
-    if (part.quantized) {
-      view.n = part.quantized->n();
-      view.k = part.quantized->k();
-      form.dense.push_back(Dequantize(*std::move(part.quantized), run));
-    } else {
-      view.n = part.dense->shape[0];
-      view.k = part.dense->shape[1];
-      form.dense.emplace_back(static_cast<size_t>(view.n * view.k));
-      ToFloat(*part.dense, 0, view.n * view.k, form.dense.back().data());
-    }
-    view.dense = form.dense.back().data();
-    form.views.push_back(view);
-  }
+  TakeValues(parts, form);
   return form;
 }
 

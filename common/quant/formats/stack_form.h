@@ -10,7 +10,8 @@
 namespace baton {
 
 // The matrices of one product (query, key and value; gate and up; or one alone) in a form that
-// kernels::Pack takes. Owns what `views` borrow; move-only for that reason.
+// kernels::Pack takes. Owns what `views` borrow, but for the bytes of unquantized tensors, which
+// stay the checkpoint's; move-only for that reason.
 struct StackForm {
   StackForm() = default;
   StackForm(StackForm&&) = default;
@@ -25,14 +26,16 @@ struct StackForm {
   std::string note;
 
   std::vector<QuantizedTensor> tensors;
-  std::vector<std::vector<float>> dense;  // [n · k] of parts that are dequantized
+  std::vector<ExpandedWeight> expanded;
+  std::vector<kernels::RowSource> sources;  // rows in fp32 of what is dequantized as it is packed
 };
 
 // The form that serves quantized parts as they are stored: INT8 per row with INT8 inputs as kW8A8;
 // integers of up to 4 bits in groups of a multiple of 32 columns as kW4A16, or kW4A8 with INT8
 // inputs (2 and 3 bits are held as 4), each with the file's scales and zero points. Whatever else,
-// and parts that cannot be stacked, is dequantized exactly to fp32 and given as kFp16, which Pack
-// rounds to once; `note` says so. `gather_allowed`: the caller can permute the inputs.
+// and parts that cannot be stacked, is given as kFp16 in rows dequantized exactly to fp32, one at a
+// time as Pack asks for them, which rounds once; `note` says so. `gather_allowed`: the caller can
+// permute the inputs.
 StackForm NativeForm(std::vector<LoadedWeight> parts, bool gather_allowed, const RunParts& run);
 
 // [n · k] in fp32.

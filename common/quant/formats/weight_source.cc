@@ -54,7 +54,7 @@ absl::StatusOr<LoadedWeight> WeightSource::Read(WeightKind kind, int layer,
   BATON_ASSIGN_OR_RETURN(weight.quantized, reader_->Read(tensors, shape[0], shape[1], run));
   if (weight.quantized) {
     if (!weight.quantized->expanded) {
-      BATON_RETURN_IF_ERROR(CheckQuantizedTensor(weight.quantized->tensor, name));
+      BATON_RETURN_IF_ERROR(CheckQuantizedTensor(weight.quantized->tensor, name, run));
     }
     BATON_RETURN_IF_ERROR(CheckNoBias(tensors));
     return weight;

@@ -1,5 +1,6 @@
 #include "common/runner/cpu/cpu_model.h"
 
+#include <algorithm>
 #include <new>
 #include <optional>
 #include <set>
@@ -97,14 +98,17 @@ class Loader {
   absl::StatusOr<LinearLayer> OutputHead() {
     BATON_ASSIGN_OR_RETURN(Loaded loaded, Read({WeightKind::kLmHead}, -1));
     if (loaded.native) return Native(*std::move(loaded.native), loaded.name);
-    return Packed(loaded, EmbeddingPlan(loaded));
+    return Packed(loaded, PlanEmbedding(options_.format, loaded.stored()));
   }
 
-  // Looked up by row, so never in the form of a product.
+  // Looked up by row, so never in the form of a product: codes are dequantized and rounded to fp16.
   absl::StatusOr<LinearLayer> Embedding(WeightKind kind) {
-    BATON_ASSIGN_OR_RETURN(Loaded loaded, Read({kind}, -1));
-    if (loaded.native) loaded = Dequantized(*std::move(loaded.native), loaded.name);
-    return Packed(loaded, EmbeddingPlan(loaded));
+    BATON_ASSIGN_OR_RETURN(Loaded loaded, Read({kind}, -1, false));
+    if (loaded.native) {
+      loaded.native->scheme = kernels::WeightScheme::kFp16;
+      return Native(*std::move(loaded.native), loaded.name);
+    }
+    return Packed(loaded, PlanEmbedding(options_.format, loaded.stored()));
   }
 
   // The parts of one product: in the form they are served in, or as floating tensors.
@@ -116,7 +120,8 @@ class Loader {
     DataType stored() const { return tensors.front().type; }
   };
 
-  absl::StatusOr<Loaded> Read(const std::vector<WeightKind>& kinds, int layer) {
+  absl::StatusOr<Loaded> Read(const std::vector<WeightKind>& kinds, int layer,
+                              bool gather_allowed = true) {
     const RunParts run = [this](const auto& work) { pool_.Run(work); };
     Loaded loaded{.name = WeightName(kinds.front(), layer)};
     std::vector<LoadedWeight> parts;
@@ -127,7 +132,7 @@ class Loader {
       parts.push_back(std::move(part));
     }
     if (quantized && options_.format == WeightFormat::kAuto) {
-      loaded.native = NativeForm(std::move(parts), true, run);
+      loaded.native = NativeForm(std::move(parts), gather_allowed, run);
       return loaded;
     }
     for (LoadedWeight& part : parts) {
@@ -148,26 +153,6 @@ class Loader {
     loaded.tensors.push_back({DataType::kF32, {n, k}, std::as_bytes(std::span(held))});
   }
 
-  Loaded Dequantized(StackForm form, const std::string& name) {
-    Loaded loaded{.name = name};
-    if (!form.note.empty()) Note(form.note);
-    for (size_t i = 0; i < form.views.size(); ++i) {
-      const kernels::WeightView& view = form.views[i];
-      std::vector<float> values =
-          form.dense.empty()
-              ? Dequantize(form.tensors[i], [this](const auto& work) { pool_.Run(work); })
-              : std::move(form.dense[i]);
-      AddDequantized(view.n, view.k, std::move(values), loaded);
-    }
-    return loaded;
-  }
-
-  // A dequantized matrix is rounded to fp16, which the fp32 reference alone does not want.
-  MatrixPlan EmbeddingPlan(const Loaded& loaded) const {
-    const bool rounded = !loaded.dequantized.empty() && options_.format == WeightFormat::kAuto;
-    return PlanEmbedding(rounded ? WeightFormat::kFp16 : options_.format, loaded.stored());
-  }
-
   absl::StatusOr<LinearLayer> Native(StackForm form, const std::string& name) {
     if (!form.note.empty()) Note(form.note);
     LinearLayer linear;
@@ -178,12 +163,13 @@ class Loader {
 
   absl::StatusOr<LinearLayer> Packed(const Loaded& loaded, const MatrixPlan& plan) {
     std::vector<QuantizedMatrix> quantized;
-    std::vector<std::vector<float>> copies;
+    std::vector<kernels::RowSource> sources;
     std::vector<WeightView> views;
     quantized.reserve(loaded.tensors.size());
+    sources.reserve(loaded.tensors.size());  // views point into it
     for (const TensorView& tensor : loaded.tensors) {
       if (plan.codes == CodeType::kDense) {
-        views.push_back(Dense(loaded.tensors, tensor, copies));
+        views.push_back(Dense(loaded.tensors, tensor, sources));
       } else {
         quantized.push_back(Quantized(tensor, plan));
         views.push_back(quantized.back().View());
@@ -197,34 +183,33 @@ class Loader {
   absl::StatusOr<kernels::PackedWeight> PackViews(const std::vector<WeightView>& views,
                                                   kernels::WeightScheme scheme,
                                                   const std::string& name) {
-    if (const std::string problem = kernels::PackProblem(views, scheme); !problem.empty()) {
-      return FailedPrecondition("tensor '{}': {}", name, problem);
+    kernels::PackResult packed =
+        kernels::PackInParts(views, scheme, [this](const auto& work) { pool_.Run(work); });
+    if (!packed.problem.empty()) {
+      return FailedPrecondition("tensor '{}': {}", name, packed.problem);
     }
-    return kernels::PackInParts(views, scheme, [this](const auto& work) { pool_.Run(work); });
+    return std::move(packed.weight);
   }
 
-  // The tensor's own bytes where the kernels can read them in place, else an fp32 copy: a file may
-  // start its data at any address, and stacked parts must be of one type.
+  // The tensor's own bytes; stacked parts must be of one type, so where they are not, rows in fp32.
   static WeightView Dense(const std::vector<TensorView>& stack, const TensorView& tensor,
-                          std::vector<std::vector<float>>& copies) {
+                          std::vector<kernels::RowSource>& sources) {
     WeightView view;
     view.n = tensor.shape[0];
     view.k = tensor.shape[1];
-    bool in_place = true;
-    for (const TensorView& part : stack) {
-      const auto address = reinterpret_cast<uintptr_t>(part.bytes.data());
-      in_place = in_place && part.type == tensor.type && address % SizeOf(part.type) == 0;
-    }
-    if (in_place) {
-      view.dense = tensor.bytes.data();
-      view.dense_type = tensor.type == DataType::kF32   ? ScalarType::kFp32
-                        : tensor.type == DataType::kF16 ? ScalarType::kFp16
-                                                        : ScalarType::kBf16;
+    const bool alike = std::all_of(stack.begin(), stack.end(), [&](const TensorView& part) {
+      return part.type == tensor.type;
+    });
+    if (!alike) {
+      view.rows = &sources.emplace_back([&tensor](int64_t row, float* out) {
+        ToFloat(tensor, row * tensor.shape[1], tensor.shape[1], out);
+      });
       return view;
     }
-    copies.emplace_back(static_cast<size_t>(view.n * view.k));
-    ToFloat(tensor, 0, view.n * view.k, copies.back().data());
-    view.dense = copies.back().data();
+    view.dense = tensor.bytes.data();
+    view.dense_type = tensor.type == DataType::kF32   ? ScalarType::kFp32
+                      : tensor.type == DataType::kF16 ? ScalarType::kFp16
+                                                      : ScalarType::kBf16;
     return view;
   }
 
