@@ -46,9 +46,10 @@ std::string CheckHostPort(const std::string& value) {
 
 void AddRouterOptions(CLI::App& app, RouterOptions& o) {
   app.set_config("--flagfile", "", "File with flags, one NAME=VALUE a line");
-  app.add_option("--model", o.model,
-                 "Folder with tokenizer.json and config.json, or a GGUF file; without it only token ids "
-                 "are served")
+  app.add_option(
+         "--model", o.model,
+         "Folder with tokenizer.json and config.json, or a GGUF file; without it only token ids "
+         "are served")
       ->check(CLI::ExistingPath);
   app.add_option("--served-model-name", o.served_model_name,
                  "Name that clients and workers use (default: the folder's)");

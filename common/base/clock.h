@@ -14,7 +14,8 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual TimePoint Now() const = 0;
-  // Waits on `cv` (with `lock` held) until notified or until Now() >= deadline; spurious wake-ups are possible.
+  // Waits on `cv` (with `lock` held) until notified or until Now() >= deadline; spurious wake-ups
+  // are possible.
   virtual void WaitUntil(std::condition_variable& cv, std::unique_lock<std::mutex>& lock,
                          TimePoint deadline) = 0;
 };

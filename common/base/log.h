@@ -24,8 +24,8 @@ struct LogField {
   LogField(std::string_view key, const char* value) : key(key), value(std::string(value)) {}
   LogField(std::string_view key, double value) : key(key), value(value) {}
   template <typename T>
-    requires std::is_integral_v<T>
-  LogField(std::string_view key, T value) : key(key), value(static_cast<int64_t>(value)) {}
+  requires std::is_integral_v<T> LogField(std::string_view key, T value)
+      : key(key), value(static_cast<int64_t>(value)) {}
 
   std::string_view key;
   std::variant<std::string, double, int64_t> value;

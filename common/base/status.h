@@ -28,11 +28,10 @@ std::string ToString(const absl::Status& status);
 absl::Status Annotate(const absl::Status& status, std::string_view context);
 
 // Formatted errors: InvalidArgument("max_tokens: {}, expected 1 to {}", n, limit).
-#define BATON_STATUS_FACTORY(Name, kCode)                                              \
-  template <typename... Args>                                                          \
-  absl::Status Name(fmt::format_string<Args...> format, Args&&... args) {              \
-    return MakeStatus(absl::StatusCode::kCode,                                         \
-                      fmt::format(format, std::forward<Args>(args)...));               \
+#define BATON_STATUS_FACTORY(Name, kCode)                                                         \
+  template <typename... Args>                                                                     \
+  absl::Status Name(fmt::format_string<Args...> format, Args&&... args) {                         \
+    return MakeStatus(absl::StatusCode::kCode, fmt::format(format, std::forward<Args>(args)...)); \
   }
 BATON_STATUS_FACTORY(Aborted, kAborted)
 BATON_STATUS_FACTORY(AlreadyExists, kAlreadyExists)
@@ -51,11 +50,11 @@ BATON_STATUS_FACTORY(Unimplemented, kUnimplemented)
 
 }  // namespace baton
 
-#define BATON_RETURN_IF_ERROR(expression)                              \
-  do {                                                                 \
+#define BATON_RETURN_IF_ERROR(expression)                               \
+  do {                                                                  \
     if (absl::Status baton_status = (expression); !baton_status.ok()) { \
-      return baton_status;                                             \
-    }                                                                  \
+      return baton_status;                                              \
+    }                                                                   \
   } while (false)
 
 #define BATON_CONCAT_INNER(a, b) a##b

@@ -34,7 +34,7 @@ class InProcessLanes {
  private:
   const Mode mode_;
   mutable std::mutex mutex_;
-  int next_lane_ = 0;                                        // guarded by mutex_
+  int next_lane_ = 0;                                       // guarded by mutex_
   std::map<int, std::deque<std::function<void()>>> lanes_;  // guarded by mutex_
 };
 
@@ -109,8 +109,7 @@ class InProcessService {
       links_.emplace(endpoint, link);
     }
     if (acceptor) {
-      StreamSink<C2S> server_sink =
-          acceptor(std::make_shared<ServerEnd>(link, lanes_), deadline);
+      StreamSink<C2S> server_sink = acceptor(std::make_shared<ServerEnd>(link, lanes_), deadline);
       std::lock_guard lock(link->mutex);
       link->server_sink = std::move(server_sink);
     } else {
@@ -132,8 +131,8 @@ class InProcessService {
   void EndLink(const std::shared_ptr<Link>& link, absl::Status status, bool tell_server) {
     EndLink(lanes_, link, std::move(status), tell_server);
   }
-  static void EndLink(InProcessLanes& lanes, const std::shared_ptr<Link>& link,
-                      absl::Status status, bool tell_server) {
+  static void EndLink(InProcessLanes& lanes, const std::shared_ptr<Link>& link, absl::Status status,
+                      bool tell_server) {
     {
       std::lock_guard lock(link->mutex);
       if (link->ended) return;
@@ -220,8 +219,8 @@ class InProcessService {
 
   InProcessLanes& lanes_;
   std::mutex mutex_;
-  std::map<std::string, StreamAcceptor<S2C, C2S>> acceptors_;     // guarded by mutex_
-  std::multimap<std::string, std::weak_ptr<Link>> links_;  // guarded by mutex_
+  std::map<std::string, StreamAcceptor<S2C, C2S>> acceptors_;  // guarded by mutex_
+  std::multimap<std::string, std::weak_ptr<Link>> links_;      // guarded by mutex_
 };
 
 }  // namespace baton

@@ -194,7 +194,8 @@ absl::StatusOr<std::vector<Spread>> MeasureAll(CpuRunner& runner, const Flags& f
 }
 
 absl::Status RunBench(const Flags& flags) {
-  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(flags.model, {.accept_quantized = true}));
+  BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                         Checkpoint::Open(flags.model, {.accept_quantized = true}));
   Report report(flags.json);
   report.Start(flags);
   for (const WeightFormat format : flags.weights) {
