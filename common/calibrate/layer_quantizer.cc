@@ -12,20 +12,8 @@
 namespace baton {
 namespace {
 
-Matrix Difference(const Matrix& a, const Matrix& b) {
-  Matrix d = a;
-  for (size_t i = 0; i < d.values.size(); ++i) d.values[i] -= b.values[i];
-  return d;
-}
-
 void RoundAll(kernels::ScalarType type, std::vector<float>& values) {
   for (float& value : values) value = RoundScale(value, type);
-}
-
-double SquaredNorm(const Matrix& m) {
-  double sum = 0;
-  for (const float x : m.values) sum += static_cast<double>(x) * x;
-  return sum;
 }
 
 }  // namespace

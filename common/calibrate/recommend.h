@@ -15,7 +15,7 @@ namespace baton {
 struct SchemeCost {
   std::string scheme;
   double microseconds = 0;  // all linear layers of one decoder layer, measured on this machine
-  double error = 0;         // of the weights at the layers' outputs, relative, mean over the model
+  double error = 0;         // of weights and inputs, as UnitCost, mean over the linear layers
 };
 
 // Group-wise or channel-wise, by the number of sequences that are decoded together: few sequences

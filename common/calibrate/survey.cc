@@ -1,10 +1,14 @@
 #include "common/calibrate/survey.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <optional>
 
 #include "common/base/status.h"
 #include "common/calibrate/statistics.h"
+#include "common/quant/algorithms/folding.h"
+#include "common/quant/algorithms/linear_algebra.h"
 #include "common/quant/algorithms/nearest.h"
 #include "common/quant/weight_format.h"
 
@@ -19,26 +23,80 @@ CodeSpec SpecFor(CodeSpec spec, int64_t cols) {
   return spec;
 }
 
-// Adds one matrix of a unit.
-void AddCost(const LinearPlan& base, const LinearPlan& upgrade, const Matrix& weight,
-             const Matrix& gram, const Parallel& parallel, UnitCost& cost) {
-  const double power = std::max(QuadraticError(weight, gram, parallel), 1e-30);
-  const auto count = static_cast<double>(weight.values.size());
-  const auto error = [&](const LinearPlan& plan, double& bits) {
+Matrix GramOf(const Matrix& x, const Parallel& parallel) {
+  Matrix gram(x.cols, x.cols);
+  AddGram({x.values.data(), x.cols}, x.rows, gram, parallel);
+  return gram;
+}
+
+// The matrices of a unit and a sample of their inputs, scaled as the recipe will scale them but for
+// the exponent, whose search would take as long as the quantization.
+struct UnitSample {
+  std::vector<Matrix> weights;
+  Matrix x;
+};
+
+bool Scales(const Recipe& recipe, Unit unit) {
+  if (unit == Unit::kO || recipe.fold_rules.empty()) return false;
+  return unit == Unit::kDown ? recipe.fold_down : recipe.fold_norms;
+}
+
+UnitSample SampleOf(const Recipe& recipe, Unit unit, const FloatLayer& layer,
+                    const SampleGatherer& inputs) {
+  constexpr float kMiddle = 0.5f;
+  UnitSample sample{{}, inputs.sample()};
+  std::vector<const Matrix*> users;
+  for (const Linear linear : LinearsOf(unit)) {
+    sample.weights.push_back(layer[linear].weight);
+    users.push_back(&layer[linear].weight);
+  }
+  if (!Scales(recipe, unit)) return sample;
+  const std::vector<float> factors =
+      FoldFactors(recipe.fold_rules.back(), kMiddle, inputs.Statistics(), users);
+  for (Matrix& weight : sample.weights) ScaleColumns(factors, weight);
+  for (int64_t i = 0; i < sample.x.rows; ++i) {
+    for (size_t j = 0; j < factors.size(); ++j) sample.x.Row(i)[j] /= factors[j];
+  }
+  return sample;
+}
+
+// Adds up the errors of a unit's matrices under one plan; those of weights and of inputs are taken
+// for independent.
+double ErrorOf(const LinearPlan& plan, const UnitSample& sample, const Parallel& parallel,
+               double& bits) {
+  const Matrix gram = GramOf(sample.x, parallel);
+  std::optional<Matrix> lost;  // Xᵀ X of what the inputs lose
+  if (plan.activations && !plan.keep) {
+    Matrix rounded = sample.x;
+    RoundTokens(rounded.values, rounded.cols, *plan.activations);
+    lost = GramOf(Difference(sample.x, rounded), parallel);
+  }
+  double error = 0;
+  for (const Matrix& weight : sample.weights) {
+    const auto count = static_cast<double>(weight.values.size());
     if (plan.keep) {
       bits += 16 * count;
-      return 0.0;
+      continue;
     }
     const CodedMatrix coded =
         RoundToNearest(weight, SpecFor(plan.spec, weight.cols), {}, {}, parallel);
     bits += coded.BitsPerWeight() * count;
-    Matrix d = coded.Values();
-    for (size_t i = 0; i < d.values.size(); ++i) d.values[i] -= weight.values[i];
-    return QuadraticError(d, gram, parallel) / power;
-  };
-  cost.base_error += error(base, cost.base_bits);
-  cost.upgrade_error += error(upgrade, cost.upgrade_bits);
-  cost.weights += count;
+    const double power = std::max(QuadraticError(weight, gram, parallel), 1e-30);
+    error += QuadraticError(Difference(coded.Values(), weight), gram, parallel) / power;
+    if (lost) error += QuadraticError(weight, *lost, parallel) / power;
+  }
+  return error;
+}
+
+UnitCost CostOf(const Recipe& recipe, const UnitSample& sample, double share,
+                const Parallel& parallel) {
+  UnitCost cost;
+  cost.base_error = share * ErrorOf(recipe.BasePlan(), sample, parallel, cost.base_bits);
+  cost.upgrade_error = share * ErrorOf(recipe.upgrade, sample, parallel, cost.upgrade_bits);
+  for (const Matrix& weight : sample.weights) {
+    cost.weights += static_cast<double>(weight.values.size());
+  }
+  return cost;
 }
 
 }  // namespace
@@ -82,16 +140,23 @@ SurveyResult Survey(const Checkpoint& checkpoint, bool cache_factors, const Reci
         result.factors.push_back(SearchCacheFactors(pass, layer, seen, sequences, parallel));
       };
     }
-    pass.Attention(layer, attention, true, hidden);
-    pass.Mlp(layer, mlp, true, hidden);
+    // What each half of the layer adds, of the stream's power after it.
+    const auto share = [&](const std::function<void()>& half) {
+      const Matrix before = recipe == nullptr ? Matrix() : hidden;
+      half();
+      if (recipe == nullptr) return 0.0;
+      return SquaredNorm(Difference(hidden, before)) / std::max(SquaredNorm(hidden), 1e-30);
+    };
+    const double of_attention = share([&] { pass.Attention(layer, attention, true, hidden); });
+    const double of_mlp = share([&] { pass.Mlp(layer, mlp, true, hidden); });
     for (int u = 0; u < kUnits && recipe != nullptr; ++u) {
-      UnitCost cost{.layer = index, .unit = static_cast<Unit>(u)};
-      const Matrix& x = samples[static_cast<size_t>(u)].sample();
-      Matrix gram(x.cols, x.cols);
-      AddGram({x.values.data(), x.cols}, x.rows, gram, parallel);
-      for (const Linear linear : LinearsOf(cost.unit)) {
-        AddCost(recipe->BasePlan(), recipe->upgrade, layer[linear].weight, gram, parallel, cost);
-      }
+      const auto unit = static_cast<Unit>(u);
+      const bool in_attention = unit == Unit::kQkv || unit == Unit::kO;
+      UnitCost cost =
+          CostOf(*recipe, SampleOf(*recipe, unit, layer, samples[static_cast<size_t>(u)]),
+                 in_attention ? of_attention : of_mlp, parallel);
+      cost.layer = index;
+      cost.unit = unit;
       result.costs.push_back(cost);
     }
   }

@@ -17,8 +17,10 @@ enum class Unit { kQkv, kO, kGateUp, kDown };
 inline constexpr int kUnits = 4;
 std::vector<Linear> LinearsOf(Unit unit);
 
-// What rounding one unit costs at its own output, relative to the output's mean square, measured
-// with round-to-nearest on a sample of inputs; and what it weighs.
+// What rounding one unit, weights and inputs, costs the residual stream, measured with
+// round-to-nearest on a sample of inputs that are scaled as the recipe will: the error at the
+// unit's own output relative to that output, times the share of the stream's power that its half of
+// the layer (attention or MLP) adds. And what it weighs.
 struct UnitCost {
   int layer = 0;
   Unit unit = Unit::kQkv;

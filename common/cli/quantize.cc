@@ -17,6 +17,7 @@
 #include "common/calibrate/recommend.h"
 #include "common/model/checkpoint.h"
 #include "common/model/model_files.h"
+#include "common/quant/algorithms/linear_algebra.h"
 #include "common/runner/cpu/thread_pool.h"
 #include "common/tokenizer/tokenizer.h"
 
@@ -119,7 +120,7 @@ absl::StatusOr<std::string> Recommend(const QuantizeCommonOptions& o, int batch)
   const SchemeCost& best = Recommended(costs);
   fmt::print("decode batch of {}, {} threads, round-to-nearest:\n", batch, pool.threads());
   for (const SchemeCost& cost : costs) {
-    fmt::print("  {:<6} {:>9.0f} us per layer, {:.4f} % of the outputs' power lost{}\n",
+    fmt::print("  {:<6} {:>9.0f} us per layer, {:.4f} % of the stream's power lost{}\n",
                cost.scheme, cost.microseconds, 100 * cost.error,
                &cost == &best ? "  <- recommended" : "");
   }
@@ -132,6 +133,9 @@ absl::Status Run(const QuantizeCommonOptions& o, std::vector<QuantizeTarget> tar
       return InvalidArgument("--calibration: not given, expected a text file for algorithm '{}'{}",
                              target.recipe.algorithm, target.bits ? " with --bits" : "");
     }
+  }
+  if (const std::string hint = SlowProductsHint(); !hint.empty()) {
+    fmt::print(stderr, "note: {}\n", hint);
   }
   QuantizeModelOptions options;
   options.model = o.model;

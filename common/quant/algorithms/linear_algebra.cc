@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "common/base/check.h"
 #include "common/base/status.h"
@@ -45,6 +46,18 @@ void Gemm(CBLAS_TRANSPOSE trans_a, CBLAS_TRANSPOSE trans_b, int64_t m, int64_t n
 }
 
 }  // namespace
+
+std::string SlowProductsHint() {
+#if defined(__x86_64__)
+  // What releases take that are older than the processor.
+  constexpr std::string_view kFallback = "Prescott";
+  if (kFallback == openblas_get_corename() && __builtin_cpu_supports("avx2") != 0) {
+    return "OpenBLAS does not know this processor and multiplies with its kernels for 'Prescott'; "
+           "OPENBLAS_CORETYPE=Haswell in the environment makes that several times as fast";
+  }
+#endif
+  return "";
+}
 
 void MultiplyTransposed(int64_t m, int64_t n, int64_t k, float alpha, ConstView a, ConstView b,
                         float beta, MutableView out) {
@@ -126,6 +139,18 @@ bool SolveSmall(int64_t n, double* a, double* b) {
     b[i] /= a[i * n + i];
   }
   return true;
+}
+
+Matrix Difference(const Matrix& a, const Matrix& b) {
+  Matrix d = a;
+  for (size_t i = 0; i < d.values.size(); ++i) d.values[i] -= b.values[i];
+  return d;
+}
+
+double SquaredNorm(const Matrix& m) {
+  double sum = 0;
+  for (const float x : m.values) sum += static_cast<double>(x) * x;
+  return sum;
 }
 
 double QuadraticError(const Matrix& d, const Matrix& h, const Parallel& parallel) {

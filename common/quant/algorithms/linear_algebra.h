@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "common/quant/algorithms/matrix.h"
@@ -9,6 +10,10 @@ namespace baton {
 
 // The products and factorizations of the quantizers, on OpenBLAS. Every function here runs on its
 // caller's thread alone: parallel work calls them from several threads on separate outputs.
+
+// Where OpenBLAS does not know the processor and takes kernels without AVX2 on one that has it:
+// what a user can do about it. Empty elsewhere.
+std::string SlowProductsHint();
 
 // Row-major views for the products; `ld`: values from row to row.
 struct ConstView {
@@ -39,6 +44,9 @@ absl::StatusOr<Matrix> InverseCholesky(const Matrix& h);
 // Solves a x = b in place for a small symmetric positive definite a[n,n] (both overwritten).
 // Returns false when a is not positive definite.
 bool SolveSmall(int64_t n, double* a, double* b);
+
+Matrix Difference(const Matrix& a, const Matrix& b);  // a − b, of one shape
+double SquaredNorm(const Matrix& m);                  // of all its values
 
 // trace(d · h · dᵀ): what an error d[n,k] of a weight costs at its output, summed over the inputs
 // that h = Xᵀ X was summed over.
