@@ -182,7 +182,7 @@ absl::Status RunQuantizePair(const QuantizePairOptions& options) {
   }
   BATON_ASSIGN_OR_RETURN(const kernels::ScalarType scale_type, ScaleType(common.model));
   const auto add = [&](const std::string& scheme, const std::string& algorithm,
-                       const char* folder) -> absl::Status {
+                       std::optional<double> bits, const char* folder) -> absl::Status {
     BATON_ASSIGN_OR_RETURN(Recipe recipe,
                            MakeRecipe({.scheme = scheme,
                                        .algorithm = algorithm,
@@ -191,11 +191,14 @@ absl::Status RunQuantizePair(const QuantizePairOptions& options) {
                                        // A pair is made for its cache to be handed over.
                                        .smooth_cache = common.smooth_kv.value_or(true),
                                        .scale_type = scale_type}));
-    targets.push_back({.recipe = std::move(recipe), .out = fs::path(common.out) / folder});
+    targets.push_back(
+        {.recipe = std::move(recipe), .out = fs::path(common.out) / folder, .bits = bits});
     return absl::OkStatus();
   };
-  BATON_RETURN_IF_ERROR(add(options.prefill_scheme, options.prefill_algorithm, "prefill"));
-  BATON_RETURN_IF_ERROR(add(decode_scheme, options.decode_algorithm, "decode"));
+  BATON_RETURN_IF_ERROR(
+      add(options.prefill_scheme, options.prefill_algorithm, options.prefill_bits, "prefill"));
+  BATON_RETURN_IF_ERROR(
+      add(decode_scheme, options.decode_algorithm, options.decode_bits, "decode"));
   return Run(common, std::move(targets));
 }
 

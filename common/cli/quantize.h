@@ -41,6 +41,8 @@ struct QuantizePairOptions {
   std::optional<int> decode_batch;  // sequences decoded together, expected
   std::string prefill_algorithm = "auto";
   std::string decode_algorithm = "auto";
+  std::optional<double> prefill_bits;  // mean bits per weight, as QuantizeOptions::bits
+  std::optional<double> decode_bits;
 };
 absl::Status RunQuantizePair(const QuantizePairOptions& options);
 

@@ -61,6 +61,8 @@ QuantizeCommands::QuantizeCommands(CLI::App& app) {
       ->capture_default_str();
   pair->add_option("--decode-algorithm", pair_.decode_algorithm, "auto, " + KnownAlgorithms())
       ->capture_default_str();
+  pair->add_option("--prefill-bits", pair_.prefill_bits, "As --bits of `baton quantize`");
+  pair->add_option("--decode-bits", pair_.decode_bits, "As --bits of `baton quantize`");
   pair->footer("Example: baton quantize pair --model M --out P --calibration text.jsonl");
   one_command_ = one;
   pair_command_ = pair;
