@@ -36,9 +36,11 @@ BUILD_FLAGS = [
     "-DLLAMA_BUILD_UI=OFF",
     "-DLLAMA_USE_PREBUILT_UI=OFF",
 ]
-# What the machine has, or what processors without AVX-512 have.
+# Some virtual machines announce AMX and end a program that uses it.
+NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16" if platform.machine() == "x86_64" else ""
+# What the machine has but for that, or what processors without AVX-512 have.
 TARGET_FLAGS = {
-    "native": ["-DGGML_NATIVE=ON"],
+    "native": ["-DGGML_NATIVE=ON", f"-DCMAKE_C_FLAGS={NO_AMX}", f"-DCMAKE_CXX_FLAGS={NO_AMX}"],
     "avx2": ["-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON", "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON"],
 }
 PREFILL_TYPES = ["F16", "BF16", "Q8_0", "Q4_0"]
