@@ -34,6 +34,7 @@ Matrix GramOf(const Matrix& x, const Parallel& parallel) {
 struct UnitSample {
   std::vector<Matrix> weights;
   Matrix x;
+  Matrix gram;  // Xᵀ X
 };
 
 bool Scales(const Recipe& recipe, Unit unit) {
@@ -42,21 +43,23 @@ bool Scales(const Recipe& recipe, Unit unit) {
 }
 
 UnitSample SampleOf(const Recipe& recipe, Unit unit, const FloatLayer& layer,
-                    const SampleGatherer& inputs) {
+                    const SampleGatherer& inputs, const Parallel& parallel) {
   constexpr float kMiddle = 0.5f;
-  UnitSample sample{{}, inputs.sample()};
+  UnitSample sample{{}, inputs.sample(), {}};
   std::vector<const Matrix*> users;
   for (const Linear linear : LinearsOf(unit)) {
     sample.weights.push_back(layer[linear].weight);
     users.push_back(&layer[linear].weight);
   }
-  if (!Scales(recipe, unit)) return sample;
-  const std::vector<float> factors =
-      FoldFactors(recipe.fold_rules.back(), kMiddle, inputs.Statistics(), users);
-  for (Matrix& weight : sample.weights) ScaleColumns(factors, weight);
-  for (int64_t i = 0; i < sample.x.rows; ++i) {
-    for (size_t j = 0; j < factors.size(); ++j) sample.x.Row(i)[j] /= factors[j];
+  if (Scales(recipe, unit)) {
+    const std::vector<float> factors =
+        FoldFactors(recipe.fold_rules.back(), kMiddle, inputs.Statistics(), users);
+    for (Matrix& weight : sample.weights) ScaleColumns(factors, weight);
+    for (int64_t i = 0; i < sample.x.rows; ++i) {
+      for (size_t j = 0; j < factors.size(); ++j) sample.x.Row(i)[j] /= factors[j];
+    }
   }
+  sample.gram = GramOf(sample.x, parallel);
   return sample;
 }
 
@@ -64,7 +67,6 @@ UnitSample SampleOf(const Recipe& recipe, Unit unit, const FloatLayer& layer,
 // for independent.
 double ErrorOf(const LinearPlan& plan, const UnitSample& sample, const Parallel& parallel,
                double& bits) {
-  const Matrix gram = GramOf(sample.x, parallel);
   std::optional<Matrix> lost;  // Xᵀ X of what the inputs lose
   if (plan.activations && !plan.keep) {
     Matrix rounded = sample.x;
@@ -81,8 +83,8 @@ double ErrorOf(const LinearPlan& plan, const UnitSample& sample, const Parallel&
     const CodedMatrix coded =
         RoundToNearest(weight, SpecFor(plan.spec, weight.cols), {}, {}, parallel);
     bits += coded.BitsPerWeight() * count;
-    const double power = std::max(QuadraticError(weight, gram, parallel), 1e-30);
-    error += QuadraticError(Difference(coded.Values(), weight), gram, parallel) / power;
+    const double power = std::max(QuadraticError(weight, sample.gram, parallel), 1e-30);
+    error += QuadraticError(Difference(coded.Values(), weight), sample.gram, parallel) / power;
     if (lost) error += QuadraticError(weight, *lost, parallel) / power;
   }
   return error;
@@ -153,7 +155,7 @@ SurveyResult Survey(const Checkpoint& checkpoint, bool cache_factors, const Reci
       const auto unit = static_cast<Unit>(u);
       const bool in_attention = unit == Unit::kQkv || unit == Unit::kO;
       UnitCost cost =
-          CostOf(*recipe, SampleOf(*recipe, unit, layer, samples[static_cast<size_t>(u)]),
+          CostOf(*recipe, SampleOf(*recipe, unit, layer, samples[static_cast<size_t>(u)], parallel),
                  in_attention ? of_attention : of_mlp, parallel);
       cost.layer = index;
       cost.unit = unit;
