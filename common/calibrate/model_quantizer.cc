@@ -9,6 +9,7 @@
 #include "common/calibrate/cache_factors.h"
 #include "common/calibrate/layer_file.h"
 #include "common/calibrate/layer_quantizer.h"
+#include "common/calibrate/statistics.h"
 #include "common/calibrate/survey.h"
 #include "common/model/digest.h"
 #include "common/quant/checkpoint_writer.h"
@@ -19,7 +20,6 @@ namespace {
 constexpr int64_t kHeldOut = LayerPass::kChunkSequences;
 // Of the unquantized model: enough for its tails, few enough to cost less than the rounding.
 constexpr int64_t kSampleSequences = 6 * LayerPass::kChunkSequences;
-constexpr int64_t kSampleTokens = 512;
 
 kernels::ScalarType StoredType(const Checkpoint& checkpoint) {
   switch (checkpoint.Get(WeightKind::kInputNorm, 0).type) {

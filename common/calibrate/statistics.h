@@ -37,6 +37,9 @@ class GramGatherer {
   const Parallel& parallel_;
 };
 
+// Tokens on which the searches for factors and the survey judge.
+inline constexpr int64_t kSampleTokens = 512;
+
 // Per-channel statistics over all inputs and a sample of every `stride`-th token.
 class SampleGatherer {
  public:

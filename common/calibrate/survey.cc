@@ -15,7 +15,6 @@
 namespace baton {
 namespace {
 
-constexpr int64_t kSampleTokens = 512;
 constexpr int64_t kCacheSequences = 4;
 
 CodeSpec SpecFor(CodeSpec spec, int64_t cols) {

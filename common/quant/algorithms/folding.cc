@@ -1,7 +1,10 @@
 #include "common/quant/algorithms/folding.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <optional>
+#include <string_view>
 
 #include "common/base/check.h"
 #include "common/quant/algorithms/linear_algebra.h"
@@ -35,6 +38,22 @@ std::vector<float> ColumnStatistic(Statistic statistic, std::span<const Matrix* 
     if (statistic == Statistic::kRms) value = std::sqrt(value);
   }
   return values;
+}
+
+struct RuleRow {
+  std::string_view name;
+  std::vector<float> InputStatistics::*inputs;
+  std::optional<Statistic> weights;  // none: the inputs alone decide
+};
+
+const RuleRow& RowOf(FoldRule rule) {
+  static constexpr std::array<RuleRow, 4> kRows = {{
+      {"smoothquant", &InputStatistics::amax, Statistic::kAmax},
+      {"fourth-moment", &InputStatistics::fourth, Statistic::kRms},
+      {"awq", &InputStatistics::mean, std::nullopt},
+      {"awq-duo", &InputStatistics::mean, Statistic::kMean},
+  }};
+  return kRows[static_cast<size_t>(rule)];
 }
 
 void Normalize(std::vector<float>& factors) {
@@ -154,32 +173,14 @@ void DivideNorm(kernels::ScalarType stored, std::vector<float>& norm, std::vecto
   }
 }
 
-std::string_view NameOf(FoldRule rule) {
-  switch (rule) {
-    case FoldRule::kSmoothQuant:
-      return "smoothquant";
-    case FoldRule::kFourthMoment:
-      return "fourth-moment";
-    case FoldRule::kAwq:
-      return "awq";
-    case FoldRule::kAwqDuo:
-      return "awq-duo";
-  }
-  return "";
-}
+std::string_view NameOf(FoldRule rule) { return RowOf(rule).name; }
 
 std::vector<float> FoldFactors(FoldRule rule, float alpha, const InputStatistics& inputs,
                                std::span<const Matrix* const> weights) {
-  const std::vector<float>& x = rule == FoldRule::kSmoothQuant    ? inputs.amax
-                                : rule == FoldRule::kFourthMoment ? inputs.fourth
-                                                                  : inputs.mean;
+  const RuleRow& row = RowOf(rule);
+  const std::vector<float>& x = inputs.*row.inputs;
   std::vector<float> w;
-  if (rule != FoldRule::kAwq) {
-    w = ColumnStatistic(rule == FoldRule::kSmoothQuant    ? Statistic::kAmax
-                        : rule == FoldRule::kFourthMoment ? Statistic::kRms
-                                                          : Statistic::kMean,
-                        weights);
-  }
+  if (row.weights) w = ColumnStatistic(*row.weights, weights);
   std::vector<float> factors(x.size(), 1.0f);
   for (size_t j = 0; j < x.size(); ++j) {
     if (!(x[j] > 0) || (!w.empty() && !(w[j] > 0))) continue;  // nothing to move
