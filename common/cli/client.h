@@ -1,17 +1,16 @@
 #pragma once
 
-#include <grpcpp/channel.h>
-
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "baton/v1/inference.pb.h"
+#include "common/rpc/channel.h"
 #include "common/stream/event_stream.h"
 
 namespace baton {
 
-// A connection to a router's inference service. Thread-safe.
+// A connection to a router's inference service. Thread-safe; outlives its streams.
 class InferenceClient {
  public:
   using Stream = EventStream<v1::GenerateRequest, v1::GenerateResponse>;
@@ -29,8 +28,9 @@ class InferenceClient {
                                    StreamSink<v1::GenerateResponse> sink);
 
  private:
+  const std::string endpoint_;
   Clock& clock_;
-  std::shared_ptr<grpc::Channel> channel_;
+  rpc::ChannelPool channels_;
 };
 
 }  // namespace baton

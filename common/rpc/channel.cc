@@ -33,16 +33,41 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& endpoint,
   return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
 }
 
-std::shared_ptr<grpc::Channel> ChannelPool::Get(const std::string& endpoint) {
+ChannelPool::~ChannelPool() {
+  std::unique_lock lock(leases_->mutex);
+  leases_->returned.wait(lock, [&] { return leases_->count == 0; });
+}
+
+ChannelLease ChannelPool::Get(const std::string& endpoint) {
   std::lock_guard lock(mutex_);
-  std::shared_ptr<grpc::Channel>& channel = channels_[endpoint];
-  if (!channel) channel = MakeChannel(endpoint, config_);
-  return channel;
+  SweepLocked();
+  Entry& entry = channels_[endpoint];
+  if (!entry.channel) entry.channel = MakeChannel(endpoint, config_);
+  ChannelLease lease = entry.lease.lock();
+  if (!lease) entry.lease = lease = Lease(entry.channel);
+  return lease;
 }
 
 void ChannelPool::Forget(const std::string& endpoint) {
   std::lock_guard lock(mutex_);
-  channels_.erase(endpoint);
+  auto node = channels_.extract(endpoint);
+  if (!node.empty()) forgotten_.push_back(std::move(node.mapped()));
+  SweepLocked();
+}
+
+ChannelLease ChannelPool::Lease(const std::shared_ptr<grpc::Channel>& channel) const {
+  {
+    std::lock_guard lock(leases_->mutex);
+    ++leases_->count;
+  }
+  return ChannelLease(channel.get(), [leases = leases_](grpc::Channel*) {
+    std::lock_guard lock(leases->mutex);
+    if (--leases->count == 0) leases->returned.notify_all();
+  });
+}
+
+void ChannelPool::SweepLocked() {
+  std::erase_if(forgotten_, [](const Entry& entry) { return entry.lease.expired(); });
 }
 
 }  // namespace baton::rpc

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "common/base/status.h"
+#include "common/rpc/channel.h"
 #include "common/rpc/deadline.h"
 #include "common/rpc/outbox.h"
 #include "common/rpc/sink_gate.h"
@@ -27,16 +27,16 @@ template <typename Out, typename In>
 class ClientReactor final : public grpc::ClientBidiReactor<Out, In>,
                             public std::enable_shared_from_this<ClientReactor<Out, In>> {
  public:
-  ClientReactor(StreamSink<In> sink, StreamLimits limits) : outbox_(limits) {
+  ClientReactor(ChannelLease channel, StreamSink<In> sink, StreamLimits limits)
+      : channel_(std::move(channel)), outbox_(limits) {
     gate_.Attach(std::move(sink));
   }
 
-  void Start(std::shared_ptr<grpc::Channel> channel, const std::string& method,
-             TimePoint deadline) {
+  void Start(const std::string& method, TimePoint deadline) {
     self_ = this->shared_from_this();
     context_.set_deadline(ToSystemTime(deadline));
-    grpc::TemplatedGenericStub<Out, In>(std::move(channel))
-        .PrepareBidiStreamingCall(&context_, method, {}, this);
+    grpc::TemplatedGenericStub<Out, In>(channel_).PrepareBidiStreamingCall(&context_, method, {},
+                                                                           this);
     // Send and Close start operations from outside reactions: the hold keeps OnDone away until the
     // read side has ended, after which they start none.
     this->AddHold();
@@ -130,6 +130,7 @@ class ClientReactor final : public grpc::ClientBidiReactor<Out, In>,
     const auto last_reference = std::move(self_);
   }
 
+  const ChannelLease channel_;  // before the context, which holds the channel itself
   std::shared_ptr<ClientReactor> self_;
   grpc::ClientContext context_;
   SinkGate<In> gate_;
@@ -149,11 +150,12 @@ template <typename Out, typename In>
 class ClientStream final : public EventStream<Out, In> {
  public:
   // `method`: "/package.Service/Method". Never blocks; an unreachable peer shows in the sink.
-  static std::unique_ptr<EventStream<Out, In>> Open(std::shared_ptr<grpc::Channel> channel,
-                                                    const std::string& method, TimePoint deadline,
-                                                    StreamSink<In> sink, StreamLimits limits = {}) {
-    auto reactor = std::make_shared<ClientReactor<Out, In>>(std::move(sink), limits);
-    reactor->Start(std::move(channel), method, deadline);
+  static std::unique_ptr<EventStream<Out, In>> Open(ChannelLease channel, const std::string& method,
+                                                    TimePoint deadline, StreamSink<In> sink,
+                                                    StreamLimits limits = {}) {
+    auto reactor =
+        std::make_shared<ClientReactor<Out, In>>(std::move(channel), std::move(sink), limits);
+    reactor->Start(method, deadline);
     return std::unique_ptr<EventStream<Out, In>>(new ClientStream(std::move(reactor)));
   }
 

@@ -1,5 +1,8 @@
 #include "common/rpc/channel.h"
 
+#include <atomic>
+#include <thread>
+
 #include "tests/common/rpc/harness.h"
 
 namespace baton::rpc {
@@ -12,6 +15,33 @@ TEST(ChannelPool, OneChannelPerEndpointUntilForgotten) {
   EXPECT_NE(pool.Get("127.0.0.1:2"), a);
   pool.Forget("127.0.0.1:1");
   EXPECT_NE(pool.Get("127.0.0.1:1"), a);
+}
+
+TEST(ChannelPool, WaitsForTheLastLease) {
+  auto pool = std::make_unique<ChannelPool>();
+  ChannelLease kept = pool->Get("127.0.0.1:1");
+  ChannelLease forgotten = pool->Get("127.0.0.1:2");
+  pool->Forget("127.0.0.1:2");
+  EXPECT_EQ(pool->Get("127.0.0.1:1"), kept);  // streams share a lease
+  std::atomic<bool> gone = false;
+  std::thread owner([&] {
+    pool.reset();
+    gone = true;
+  });
+  kept.reset();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(gone);
+  forgotten.reset();
+  owner.join();
+}
+
+// Streams end on gRPC's threads, after their handles: the channel must not die there with them.
+TEST(ChannelPool, DiesAfterStreamsThatWereJustDropped) {
+  for (int i = 0; i < 50; ++i) {
+    ChannelPool pool;
+    Recorder<v1::HandoffResponse> events;
+    (void)HandoffOpener(pool)("127.0.0.1:1", Soon(), events.Sink());
+  }
 }
 
 TEST(ChannelPool, AnUnreachableOrMalformedEndpointEndsTheStream) {
