@@ -214,7 +214,9 @@ void Incoming::SettleAll() {
 
 void Incoming::Describe(std::vector<std::string>& lines) const {
   for (const auto& [handle, peer] : peers_) {
-    lines.push_back(fmt::format("from {}: {}", peer->Name(), peer->endpoint->Transports()));
+    const bool heard = peer->identity != nullptr;
+    lines.push_back(
+        fmt::format("from {}: {}", peer->Name(), heard ? peer->endpoint->Transports() : "none"));
   }
 }
 

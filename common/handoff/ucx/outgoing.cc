@@ -166,7 +166,9 @@ void Outgoing::SettleAll() {
 
 void Outgoing::Describe(std::vector<std::string>& lines) const {
   for (const auto& [id, link] : links_) {
-    lines.push_back(fmt::format("to {}: {}", link->name, link->endpoint->Transports()));
+    const bool heard = link->state == State::kReady;
+    lines.push_back(
+        fmt::format("to {}: {}", link->name, heard ? link->endpoint->Transports() : "none"));
   }
 }
 

@@ -168,7 +168,7 @@ void UcxEndpoint::SendHeader(unsigned message_id, std::string header) {
 }
 
 std::string UcxEndpoint::Transports() const {
-  if (closing_) return "none";
+  if (closing_ || error_ != UCS_OK) return "none";
   char* text = nullptr;
   size_t bytes = 0;
   FILE* stream = open_memstream(&text, &bytes);

@@ -7,7 +7,9 @@
 namespace baton::ucx {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(UcxTransport, ASlabLandsWhereTheReceiverSays) {
   Receiver receiver;
@@ -29,6 +31,20 @@ TEST(UcxTransport, ASlabLandsWhereTheReceiverSays) {
   EXPECT_EQ(sender.done.Take(1), std::vector{absl::OkStatus()});
   EXPECT_THAT(sender.transport->Describe(), HasSubstr("to " + receiver.endpoint));
   EXPECT_THAT(receiver.transport->Describe(), HasSubstr("from prefill-0"));
+}
+
+TEST(UcxTransport, DescribesAConnectionThatIsBeingMade) {
+  for (int i = 0; i < 20; ++i) {
+    Receiver receiver(4096);
+    Sender sender(receiver.endpoint, 4096);
+    std::string text = sender.transport->Describe();
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (text.ends_with("none") && std::chrono::steady_clock::now() < end) {
+      (void)receiver.transport->Describe();
+      text = sender.transport->Describe();
+    }
+    EXPECT_THAT(text, AllOf(HasSubstr("to " + receiver.endpoint), Not(HasSubstr("none"))));
+  }
 }
 
 TEST(UcxTransport, NothingMovesBeforeAcceptAndARefusalFreesTheSender) {
