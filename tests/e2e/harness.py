@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import select
 import signal
 import subprocess
@@ -45,6 +46,7 @@ class Cluster:
         self.endpoint = endpoint
         self.pids = pids
         self.logs = pathlib.Path(logs)
+        self.killed = set()
 
     def generate(self, *arguments, check=True):
         out = baton("generate", "--output=json", *arguments, endpoint=self.endpoint, check=check)
@@ -63,25 +65,34 @@ class Cluster:
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
     def kill(self, name, number=signal.SIGKILL):
+        if number == signal.SIGKILL:
+            self.killed.add(name)
         os.kill(self.pids[name], number)
 
 
 @contextlib.contextmanager
 def cluster(*options):
-    """Runs deploy/local with the options; the cluster lives as long as the block."""
-    with tempfile.TemporaryDirectory(prefix="baton-e2e-") as logs:
+    """Runs deploy/local with the options; the cluster lives as long as the block, and no program of it may end badly."""
+    with tempfile.TemporaryDirectory(prefix="baton-e2e-") as logs, tempfile.TemporaryFile("w+") as complaints:
         tell = "echo \"$BATON_ENDPOINT|$BATON_LOCAL_PIDS\"; cat >/dev/null"
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "deploy/local"), f"--preset={PRESET}", f"--log-dir={logs}", *map(str, options),
-             "--", "bash", "-c", tell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+             "--", "bash", "-c", tell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True)
         try:
             ready, _, _ = select.select([process.stdout], [], [], 180)
             line = process.stdout.readline() if ready else ""
             if "|" not in line:
-                raise AssertionError(f"deploy/local {' '.join(map(str, options))} did not start")
+                complaints.seek(0)
+                raise AssertionError(f"deploy/local {' '.join(map(str, options))} did not start\n{complaints.read()}")
             endpoint, pids = line.strip().split("|")
-            yield Cluster(endpoint, {name: int(pid) for name, pid in (p.split("=") for p in pids.split())}, logs)
+            started = Cluster(endpoint, {name: int(pid) for name, pid in (p.split("=") for p in pids.split())}, logs)
+            yield started
         finally:
             process.stdin.close()
             process.wait(60)
             process.stdout.close()
+        complaints.seek(0)
+        text = complaints.read()
+        ended = set(re.findall(r"^deploy/local: (\S+) (?:ended|did not stop)", text, re.MULTILINE))
+        if ended - started.killed:
+            raise AssertionError(f"programs ended badly: {', '.join(sorted(ended - started.killed))}\n{text}")
