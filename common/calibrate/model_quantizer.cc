@@ -52,7 +52,7 @@ struct Job {
   std::vector<LayerPlan> plans;
   std::unique_ptr<CheckpointWriter> writer;
   std::unique_ptr<LayerQuantizer> quantizer;
-  ModelReport report;
+  QuantizeModelReport report;
   double weights = 0;
   double bits = 0;
 };
@@ -67,10 +67,10 @@ class Maker {
         pass_(config_, options.calibration.window, parallel),
         start_(clock_.Now()) {}
 
-  absl::StatusOr<std::vector<ModelReport>> Make() {
+  absl::StatusOr<std::vector<QuantizeModelReport>> Make() {
     BATON_RETURN_IF_ERROR(Prepare());
     for (int layer = 0; layer < config_.layers; ++layer) BATON_RETURN_IF_ERROR(Layer(layer));
-    std::vector<ModelReport> reports;
+    std::vector<QuantizeModelReport> reports;
     for (Job& job : jobs_) {
       BATON_RETURN_IF_ERROR(job.writer->Finish());
       job.report.bits_per_weight = job.weights > 0 ? job.bits / job.weights : 0;
@@ -210,8 +210,8 @@ absl::Status CheckOptions(const QuantizeModelOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<ModelReport>> QuantizeModel(const QuantizeModelOptions& options,
-                                                       const Parallel& parallel) {
+absl::StatusOr<std::vector<QuantizeModelReport>> QuantizeModel(const QuantizeModelOptions& options,
+                                                               const Parallel& parallel) {
   BATON_RETURN_IF_ERROR(CheckOptions(options));
   BATON_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model));
   if (options.calibration.window > checkpoint.config().max_positions) {

@@ -37,7 +37,7 @@ struct QuantizeModelOptions {
   std::function<void(const QuantizeProgress&)> progress;  // may be empty
 };
 
-struct ModelReport {
+struct QuantizeModelReport {
   std::filesystem::path out;
   std::vector<LayerReport> layers;  // of this run; layers kept from an interrupted one are absent
   int layers_kept = 0;
@@ -52,7 +52,7 @@ struct ModelReport {
 // file on disk; with `resume` those of an interrupted run of the same recipe are kept.
 // All targets must agree on smoothing the cache, for a pair exchanges it. Errors name path or
 // field.
-absl::StatusOr<std::vector<ModelReport>> QuantizeModel(const QuantizeModelOptions& options,
-                                                       const Parallel& parallel);
+absl::StatusOr<std::vector<QuantizeModelReport>> QuantizeModel(const QuantizeModelOptions& options,
+                                                               const Parallel& parallel);
 
 }  // namespace baton

@@ -83,7 +83,7 @@ absl::Status CheckMayServe(const EvalMatrixOptions& options, const std::vector<S
 }
 
 struct Work {
-  Matrix matrix;  // cells without scores
+  AccuracyMatrix matrix;  // cells without scores
   std::vector<PairSpec> pairs;
   EvalConfig config;
 };
@@ -128,7 +128,7 @@ absl::StatusOr<Work> Plan(const EvalMatrixOptions& options) {
   return work;
 }
 
-absl::Status Write(const EvalMatrixOptions& options, const Matrix& matrix) {
+absl::Status Write(const EvalMatrixOptions& options, const AccuracyMatrix& matrix) {
   if (options.output == "json") {
     fmt::print("{}\n", MatrixJson(matrix).dump());
   } else {
@@ -162,7 +162,7 @@ absl::Status RunEvalMatrix(const EvalMatrixOptions& options) {
   Evaluator evaluator(work.config, pool);
   BATON_ASSIGN_OR_RETURN(EvalResult result,
                          evaluator.Run(text.windows, work.pairs, WindowProgress()));
-  Matrix& matrix = work.matrix;
+  AccuracyMatrix& matrix = work.matrix;
   matrix.model = std::filesystem::path(options.model).lexically_normal().filename().string();
   matrix.window = options.text.window;
   matrix.windows = static_cast<int>(text.windows.size());

@@ -74,7 +74,7 @@ absl::StatusOr<kernels::ScalarType> ScaleType(const fs::path& model) {
   }
 }
 
-void PrintReport(const ModelReport& report, const Recipe& recipe) {
+void PrintReport(const QuantizeModelReport& report, const Recipe& recipe) {
   fmt::print("{}: {} by {}", report.out.string(), recipe.scheme, recipe.algorithm);
   if (report.bits_per_weight > 0) {
     fmt::print(", {:.3f} bits per weight of the linear layers", report.bits_per_weight);
@@ -145,7 +145,8 @@ absl::Status Run(const QuantizeCommonOptions& o, std::vector<QuantizeTarget> tar
   BATON_ASSIGN_OR_RETURN(options.calibration, Calibration(o));
   ThreadPool pool(ThreadsOf(o));
   const Parallel parallel = On(pool);
-  BATON_ASSIGN_OR_RETURN(const std::vector<ModelReport> reports, QuantizeModel(options, parallel));
+  BATON_ASSIGN_OR_RETURN(const std::vector<QuantizeModelReport> reports,
+                         QuantizeModel(options, parallel));
   for (size_t i = 0; i < reports.size(); ++i) PrintReport(reports[i], options.targets[i].recipe);
   fmt::print("peak memory {:.0f} MB\n", PeakMegabytes());
   return absl::OkStatus();

@@ -106,7 +106,7 @@ std::string Name(const std::string& prefill, const std::string& kv, const std::s
 // Checks the bounds of one matrix, collecting what is broken.
 class Check {
  public:
-  explicit Check(const Matrix& matrix) : matrix_(matrix) {}
+  explicit Check(const AccuracyMatrix& matrix) : matrix_(matrix) {}
 
   void Bound(const GateBound& bound) {
     bool any = false;
@@ -175,7 +175,7 @@ class Check {
         Name(cell.prefill, cell.kv, cell.decode), what, value, end, relation, limit));
   }
 
-  const Matrix& matrix_;
+  const AccuracyMatrix& matrix_;
 };
 
 }  // namespace
@@ -198,7 +198,8 @@ absl::StatusOr<std::vector<GateBound>> ParseGate(std::string_view json) {
   return bounds;
 }
 
-std::vector<std::string> CheckGate(const std::vector<GateBound>& bounds, const Matrix& matrix) {
+std::vector<std::string> CheckGate(const std::vector<GateBound>& bounds,
+                                   const AccuracyMatrix& matrix) {
   Check check(matrix);
   for (const GateBound& bound : bounds) check.Bound(bound);
   return std::move(check.broken);

@@ -37,6 +37,7 @@ absl::StatusOr<std::vector<GateBound>> ParseGate(std::string_view json);
 
 // Every bound that is broken, in words: the bound's name, the cell, the value and the limit. A
 // bound of cells that were not evaluated is broken: a gate never passes for lack of a measurement.
-std::vector<std::string> CheckGate(const std::vector<GateBound>& bounds, const Matrix& matrix);
+std::vector<std::string> CheckGate(const std::vector<GateBound>& bounds,
+                                   const AccuracyMatrix& matrix);
 
 }  // namespace baton

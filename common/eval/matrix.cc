@@ -12,14 +12,14 @@
 namespace baton {
 namespace {
 
-std::string ScoredText(const Matrix& matrix) {
+std::string ScoredText(const AccuracyMatrix& matrix) {
   return matrix.score_prompt
              ? "every token from the second on scored"
              : fmt::format("the second half scored, {} tokens", matrix.window - matrix.window / 2);
 }
 
 // Lines of prefill × KV, columns of decode.
-std::string Table(const Matrix& matrix,
+std::string Table(const AccuracyMatrix& matrix,
                   const std::function<std::string(const PairSummary&)>& text) {
   std::string table = "| prefill | KV |";
   std::string rule = "|---|---|";
@@ -56,7 +56,7 @@ std::string CsvInterval(const Interval& interval) {
 
 }  // namespace
 
-std::string MatrixMarkdown(const Matrix& matrix) {
+std::string MatrixMarkdown(const AccuracyMatrix& matrix) {
   const Interval perplexity = Perplexity(matrix.reference_scores.window_nll);
   std::string text = fmt::format(
       "`{}`, {} windows of {} tokens, {}. Reference {}: perplexity {}.\n\n"
@@ -76,7 +76,7 @@ std::string MatrixMarkdown(const Matrix& matrix) {
   return text;
 }
 
-std::string MatrixCsv(const Matrix& matrix) {
+std::string MatrixCsv(const AccuracyMatrix& matrix) {
   std::string text =
       "model,prefill,kv,decode,windows,window,perplexity,perplexity_low,perplexity_high,"
       "increase,increase_low,increase_high,kl,kl_low,kl_high,"
@@ -92,7 +92,7 @@ std::string MatrixCsv(const Matrix& matrix) {
   return text;
 }
 
-nlohmann::ordered_json MatrixJson(const Matrix& matrix) {
+nlohmann::ordered_json MatrixJson(const AccuracyMatrix& matrix) {
   nlohmann::ordered_json json;
   json["model"] = matrix.model;
   json["windows"] = matrix.windows;
@@ -120,7 +120,7 @@ nlohmann::ordered_json MatrixJson(const Matrix& matrix) {
   return json;
 }
 
-std::string MatrixHeatMap(const Matrix& matrix) {
+std::string MatrixHeatMap(const AccuracyMatrix& matrix) {
   HeatMap map{.title = fmt::format("{}: increase of the perplexity, percent", matrix.model),
               .columns_title = "decode",
               .rows_title = "prefill, KV",

@@ -17,7 +17,7 @@ struct MatrixCell {
 };
 
 // {prefill schemes} × {KV formats} × {decode schemes} over one text, with one reference.
-struct Matrix {
+struct AccuracyMatrix {
   std::string model;  // folder's name
   int window = 0;     // tokens
   int windows = 0;
@@ -33,11 +33,11 @@ struct Matrix {
 
 // What was measured, then a table of the perplexity's increase over the reference and one of the
 // divergence: a line per prefill scheme and KV format, a column per decode scheme.
-std::string MatrixMarkdown(const Matrix& matrix);
+std::string MatrixMarkdown(const AccuracyMatrix& matrix);
 // A line per cell with every figure and its interval, under a line of names.
-std::string MatrixCsv(const Matrix& matrix);
-nlohmann::ordered_json MatrixJson(const Matrix& matrix);
+std::string MatrixCsv(const AccuracyMatrix& matrix);
+nlohmann::ordered_json MatrixJson(const AccuracyMatrix& matrix);
 // The increase of the perplexity, as a drawing (SVG).
-std::string MatrixHeatMap(const Matrix& matrix);
+std::string MatrixHeatMap(const AccuracyMatrix& matrix);
 
 }  // namespace baton

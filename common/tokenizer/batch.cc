@@ -27,7 +27,7 @@ absl::StatusOr<std::vector<int32_t>> ReadIds(const JsonField& field) {
 }
 
 absl::StatusOr<nlohmann::json> TranslateLine(const Tokenizer& tokenizer, EncodeOptions encode,
-                                             DecodeOptions decode, const std::string& line) {
+                                             DetokenizeOptions decode, const std::string& line) {
   BATON_ASSIGN_OR_RETURN(const nlohmann::json object, ParseJson(line, kMaxDepth));
   const JsonField root(object, "");
   if (!root.At("token_ids").is_null()) {
@@ -43,7 +43,8 @@ absl::StatusOr<nlohmann::json> TranslateLine(const Tokenizer& tokenizer, EncodeO
 }  // namespace
 
 absl::Status TranslateJsonLines(const Tokenizer& tokenizer, EncodeOptions encode,
-                                DecodeOptions decode, std::istream& input, std::ostream& output) {
+                                DetokenizeOptions decode, std::istream& input,
+                                std::ostream& output) {
   for (std::string line; std::getline(input, line);) {
     const auto translated = TranslateLine(tokenizer, encode, decode, line);
     const nlohmann::json answer =

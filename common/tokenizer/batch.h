@@ -12,6 +12,7 @@ namespace baton {
 // order. A bad line gives {"error": S} and does not stop the others. UNAVAILABLE when writing
 // fails.
 absl::Status TranslateJsonLines(const Tokenizer& tokenizer, EncodeOptions encode,
-                                DecodeOptions decode, std::istream& input, std::ostream& output);
+                                DetokenizeOptions decode, std::istream& input,
+                                std::ostream& output);
 
 }  // namespace baton

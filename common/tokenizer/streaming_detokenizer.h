@@ -14,7 +14,7 @@ namespace baton {
 // The tokenizer must outlive it. Not thread-safe.
 class StreamingDetokenizer {
  public:
-  explicit StreamingDetokenizer(const Tokenizer& tokenizer, DecodeOptions options = {})
+  explicit StreamingDetokenizer(const Tokenizer& tokenizer, DetokenizeOptions options = {})
       : tokenizer_(tokenizer), options_(options) {}
 
   // The text that `id` completes, possibly empty. INVALID_ARGUMENT for an id that is no token.
@@ -24,7 +24,7 @@ class StreamingDetokenizer {
 
  private:
   const Tokenizer& tokenizer_;
-  const DecodeOptions options_;
+  const DetokenizeOptions options_;
   LossyUtf8Decoder decoder_;
 };
 

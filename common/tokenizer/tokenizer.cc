@@ -187,7 +187,7 @@ std::vector<int32_t> Tokenizer::EncodeWords(std::string_view text) const {
 }
 
 absl::StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids,
-                                              DecodeOptions options) const {
+                                              DetokenizeOptions options) const {
   std::string bytes;
   for (const int32_t id : ids) {
     BATON_RETURN_IF_ERROR(CheckToken(id));

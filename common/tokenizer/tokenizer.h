@@ -21,7 +21,7 @@ struct EncodeOptions {
   bool add_special_tokens = true;  // what the template puts around a text (BOS)
 };
 
-struct DecodeOptions {
+struct DetokenizeOptions {
   bool skip_special_tokens = false;
 };
 
@@ -43,7 +43,7 @@ class Tokenizer {
 
   // Valid UTF-8; ill-formed bytes become U+FFFD. INVALID_ARGUMENT for an id that is no token.
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids,
-                                     DecodeOptions options = {}) const;
+                                     DetokenizeOptions options = {}) const;
 
   // Highest id + 1; not every id below need be a token.
   int32_t vocab_size() const { return static_cast<int32_t>(tokens_.size()); }

@@ -39,6 +39,27 @@ def limit_of(name):
     return LIMITS[".cc" if name.endswith("-inl.h") else pathlib.Path(name).suffix]
 
 
+TYPE_OR_BRACE = re.compile(
+    r"namespace\s*([\w:]*)\s*\{"
+    r"|(?:^|\n)(?:template\s*<[^{;]*?>\s*)?(?:struct|class|enum class)\s+(\w+)(?:\s+final)?\s*(?::(?!:)[^;{]*)?\{"
+    r"|[{}]")
+
+
+def types_of(text, name):
+    """Full names of the types that a file defines in namespaces; an unnamed namespace is the file's own."""
+    found, open_braces = [], []
+    for match in TYPE_OR_BRACE.finditer(re.sub(r"//.*", "", text)):
+        if match[0] == "}":
+            open_braces = open_braces[:-1]
+        elif match[0].startswith("namespace"):
+            open_braces.append(match[1] or name)
+        else:
+            if match[2] and None not in open_braces:
+                found.append("::".join([*open_braces, match[2]]))
+            open_braces.append(None)
+    return found
+
+
 class SourceLintTest(unittest.TestCase):
     def test_there_is_something_to_check(self):
         self.assertGreater(len(files()), 100)
@@ -51,6 +72,15 @@ class SourceLintTest(unittest.TestCase):
             if lines > limit and name not in EXCEPTIONS:
                 over.append(f"{name}: {lines} lines, expected at most {limit}")
         self.assertEqual([], over)
+
+    def test_types_have_one_definition(self):
+        """Two of one name are one to the linker, which keeps one destructor for both."""
+        places = {}
+        for name in files():
+            for type_name in types_of((ROOT / name).read_text(), name):
+                places.setdefault(type_name, set()).add(name)
+        self.assertIn("baton::kernels::Range", places)
+        self.assertEqual({}, {t: sorted(where) for t, where in places.items() if len(where) > 1})
 
     def test_exceptions_are_needed(self):
         for name in EXCEPTIONS:

@@ -76,7 +76,7 @@ TEST(ModelQuantizer, MakesAPairWithOneIdentity) {
   EXPECT_FALSE(prefill["baton"]["kv_basis"].get<std::string>().empty());
   EXPECT_EQ(prefill["quantization_config"]["format"], "int-quantized");
   EXPECT_EQ(decode["quantization_config"]["format"], "pack-quantized");
-  for (const ModelReport& report : *reports) {
+  for (const QuantizeModelReport& report : *reports) {
     ASSERT_EQ(report.layers.size(), 6u);
     EXPECT_LT(report.cache_error, report.cache_error_plain);
     double error = 0;

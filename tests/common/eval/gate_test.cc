@@ -22,8 +22,8 @@ PairScores Scores(double increase, double spread = 0, double kl = 0, double agre
           .first_difference = {0, 0}};
 }
 
-Matrix Example() {
-  Matrix matrix;
+AccuracyMatrix Example() {
+  AccuracyMatrix matrix;
   matrix.reference_scores = Scores(0);
   matrix.prefills = {"w8a8"};
   matrix.kvs = {"int8"};
@@ -68,14 +68,14 @@ TEST(Gate, NeverPassesForLackOfAMeasurement) {
                       "over": {"prefill": "w8a8", "kv": "int4", "decode": "fp16"}})")
                 .size(),
             2u);
-  Matrix one = Example();
+  AccuracyMatrix one = Example();
   one.reference_scores.window_nll.pop_back();
   one.cells[0].scores.window_nll.pop_back();
   one.cells.pop_back();
   const auto bounds = ParseGate(R"({"bounds": [{"max_increase_percent": 1000}]})");
   ASSERT_TRUE(bounds.ok());
   EXPECT_EQ(CheckGate(*bounds, one).size(), 1u);  // one window: no upper end
-  Matrix broken = Example();
+  AccuracyMatrix broken = Example();
   broken.cells[0].scores.window_nll[0] = std::nan("");
   EXPECT_EQ(CheckGate(*bounds, broken).size(), 1u);
 }

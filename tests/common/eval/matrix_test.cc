@@ -22,8 +22,8 @@ PairScores Scores(double increase, double kl) {
           .first_difference = {3, 8}};
 }
 
-Matrix Example() {
-  Matrix matrix{.model = "tiny", .window = 64, .windows = 2, .greedy_tokens = 8};
+AccuracyMatrix Example() {
+  AccuracyMatrix matrix{.model = "tiny", .window = 64, .windows = 2, .greedy_tokens = 8};
   matrix.reference = "fp32";
   matrix.reference_scores = Scores(0, 0);
   matrix.prefills = {"fp16", "w8a8"};
@@ -52,7 +52,7 @@ TEST(MatrixReport, CsvHasAsManyValuesAsNames) {
 }
 
 TEST(MatrixReport, JsonKeepsUnboundedEndsNull) {
-  Matrix matrix = Example();
+  AccuracyMatrix matrix = Example();
   for (PairScores* scores : {&matrix.reference_scores, &matrix.cells[0].scores}) {
     scores->window_nll.pop_back();
   }

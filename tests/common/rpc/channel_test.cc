@@ -1,6 +1,6 @@
 #include "common/rpc/channel.h"
 
-#include <atomic>
+#include <future>
 #include <thread>
 
 #include "tests/common/rpc/harness.h"
@@ -23,14 +23,14 @@ TEST(ChannelPool, WaitsForTheLastLease) {
   ChannelLease forgotten = pool->Get("127.0.0.1:2");
   pool->Forget("127.0.0.1:2");
   EXPECT_EQ(pool->Get("127.0.0.1:1"), kept);  // streams share a lease
-  std::atomic<bool> gone = false;
+  std::promise<void> gone;
   std::thread owner([&] {
     pool.reset();
-    gone = true;
+    gone.set_value();
   });
   kept.reset();
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_FALSE(gone);
+  auto when_gone = gone.get_future();
+  EXPECT_EQ(when_gone.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
   forgotten.reset();
   owner.join();
 }
