@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SHARED = pathlib.Path(os.environ.get("BATON_SHARED_DIR", ROOT / "../shared")).resolve()
 PRESET = os.environ.get("BATON_PRESET", "release")
 BIN = ROOT / "build" / PRESET / "bin"
+PATIENCE = 20 if PRESET == "asan" else 1  # times the limits on waits: instrumented and not optimized
 TINY = ROOT / "deploy/models/tiny"
 FLOAT = ["--prefill-weights=fp32", "--decode-weights=fp32", "--kv=fp16"]
 
@@ -33,7 +34,7 @@ def baton(*arguments, endpoint=None, check=True, timeout=120):
     if endpoint:
         environment["BATON_ENDPOINT"] = endpoint
     result = subprocess.run([str(BIN / "baton"), *map(str, arguments)], env=environment, capture_output=True,
-                            text=True, timeout=timeout)
+                            text=True, timeout=PATIENCE * timeout)
     if check and result.returncode != 0:
         raise AssertionError(f"baton {' '.join(map(str, arguments))[:200]}: status {result.returncode}\n{result.stderr}")
     return result.stdout if check else result
@@ -79,7 +80,7 @@ def cluster(*options):
             [sys.executable, str(ROOT / "deploy/local"), f"--preset={PRESET}", f"--log-dir={logs}", *map(str, options),
              "--", "bash", "-c", tell], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True)
         try:
-            ready, _, _ = select.select([process.stdout], [], [], 180)
+            ready, _, _ = select.select([process.stdout], [], [], PATIENCE * 180)
             line = process.stdout.readline() if ready else ""
             if "|" not in line:
                 complaints.seek(0)

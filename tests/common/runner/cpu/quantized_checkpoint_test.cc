@@ -46,17 +46,20 @@ class StoredCheckpoint : public ::testing::Test {
   }
 
   using Quantizer = std::function<QuantizedTensor(const WeightSpec&)>;
-  // Calls fn(spec, module) for each linear layer but the output head.
-  void ForLinear(const std::function<void(const WeightSpec&, const std::string&)>& fn) const {
+  bool IsStoredQuantized(WeightKind kind) const {
+    if (kind == WeightKind::kEmbedding) return quantized_embedding_;
+    return IsLinearLayer(kind) && kind != WeightKind::kLmHead;
+  }
+  void ForQuantized(const std::function<void(const WeightSpec&, const std::string&)>& fn) const {
     for (const WeightSpec& spec : ExpectedWeights(base_->config())) {
-      if (!IsLinearLayer(spec.kind) || spec.kind == WeightKind::kLmHead) continue;
+      if (!IsStoredQuantized(spec.kind)) continue;
       fn(spec, spec.name.substr(0, spec.name.size() - 7));
     }
   }
 
   std::filesystem::path WriteQuantized(const ActivationScheme& inputs, const Quantizer& quantize) {
     auto writer = *CheckpointWriter::Create(*base_, Folder("base"), Folder("quantized"), {});
-    ForLinear([&](const WeightSpec& spec, const std::string& module) {
+    ForQuantized([&](const WeightSpec& spec, const std::string& module) {
       const absl::Status status = writer->AddWeight(module, quantize(spec), inputs);
       ASSERT_TRUE(status.ok()) << ToString(status);
     });
@@ -73,7 +76,7 @@ class StoredCheckpoint : public ::testing::Test {
     std::vector<NamedTensor> tensors;
     for (const WeightSpec& spec : ExpectedWeights(base_->config())) {
       TensorView view = base_->Get(spec.kind, spec.layer);
-      if (IsLinearLayer(spec.kind) && spec.kind != WeightKind::kLmHead) {
+      if (IsStoredQuantized(spec.kind)) {
         values.push_back(Dequantize(quantize(spec), RunSerially));
         view = {DataType::kF32, spec.shape, std::as_bytes(std::span(values.back()))};
       }
@@ -100,6 +103,7 @@ class StoredCheckpoint : public ::testing::Test {
 
   test::TemporaryFolder folder_;
   std::optional<Checkpoint> base_;
+  bool quantized_embedding_ = false;  // of what is written
   std::vector<std::string> notes_;
 };
 
@@ -172,7 +176,7 @@ class ActOrder : public StoredCheckpoint {
     std::vector<CompressedWeight::Part> parts;
     std::vector<std::string> names;
     std::vector<ModuleScheme> modules;
-    ForLinear([&](const WeightSpec& spec, const std::string& module) {
+    ForQuantized([&](const WeightSpec& spec, const std::string& module) {
       QuantizedTensor tensor = Shuffled(spec, type);
       const auto order = std::as_bytes(std::span(tensor.column_group));
       parts.push_back({"weight_g_idx", DataType::kI32, {tensor.k}, {order.begin(), order.end()}});
@@ -192,7 +196,7 @@ class ActOrder : public StoredCheckpoint {
       tensors.push_back({names[i], {parts[i].type, parts[i].shape, parts[i].bytes}});
     }
     for (const WeightSpec& spec : ExpectedWeights(base_->config())) {
-      if (!IsLinearLayer(spec.kind) || spec.kind == WeightKind::kLmHead) {
+      if (!IsStoredQuantized(spec.kind)) {
         tensors.push_back({spec.name, base_->Get(spec.kind, spec.layer)});
       }
     }
@@ -200,6 +204,9 @@ class ActOrder : public StoredCheckpoint {
     nlohmann::json config = nlohmann::json::parse(test::kTinyConfig);
     config["quantization_config"] =
         nlohmann::json::parse(QuantizationConfigJson(modules, {"lm_head"}));
+    if (quantized_embedding_) {
+      config["quantization_config"]["config_groups"]["group_0"]["targets"].push_back("Embedding");
+    }
     test::WriteText(folder / "config.json", config.dump());
     return folder;
   }
@@ -216,6 +223,20 @@ TEST_F(ActOrder, GathersTheInputs) {
   ASSERT_EQ(served.size(), reference.size());
   // The same products in fp32, summed in another order.
   for (size_t i = 0; i < served.size(); ++i) EXPECT_NEAR(served[i], reference[i], 1e-4);
+}
+
+// Its rows are looked up, so there are no inputs to gather: the columns go back to their places.
+TEST_F(ActOrder, TheEmbeddingIsPutInOrder) {
+  quantized_embedding_ = true;
+  const auto folder = WriteActOrder(CodeType::kUint4, {});
+  const auto dense =
+      WriteDense([&](const WeightSpec& spec) { return Shuffled(spec, CodeType::kUint4); });
+  const std::vector<float> reference = Scores(dense, WeightFormat::kFp32);
+  EXPECT_EQ(Scores(folder, WeightFormat::kFp32), reference);
+  const std::vector<float> served = Scores(folder, WeightFormat::kAuto);
+  ASSERT_EQ(served.size(), reference.size());
+  // Rounded to fp16.
+  for (size_t i = 0; i < served.size(); ++i) EXPECT_NEAR(served[i], reference[i], 5e-3);
 }
 
 TEST_F(ActOrder, GathersBeforeInputsAreQuantized) {
