@@ -13,8 +13,8 @@ class Thread {
   Thread() = default;
   // `name` is cut to 15 characters, what the kernel shows.
   Thread(const std::string& name, std::function<void()> body);
-  Thread(Thread&&) = default;
-  Thread& operator=(Thread&& other);
+  Thread(Thread&&) noexcept = default;
+  Thread& operator=(Thread&& other) noexcept;
   ~Thread() { Join(); }
 
   void Join();

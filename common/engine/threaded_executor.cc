@@ -7,8 +7,7 @@
 namespace baton {
 
 ThreadedExecutor::ThreadedExecutor(const std::string& name, Clock& clock)
-    : clock_(clock),
-      compute_queue_(kMaxQueued, clock),
+    : compute_queue_(kMaxQueued, clock),
       copy_queue_(kMaxQueued, clock),
       compute_thread_(name + "-compute", [this] { RunLane(compute_queue_); }),
       copy_thread_(name + "-copy", [this] { RunLane(copy_queue_); }) {}

@@ -30,7 +30,6 @@ class ThreadedExecutor : public Executor {
   using Queue = BoundedQueue<std::function<void()>>;
   void RunLane(Queue& queue);
 
-  Clock& clock_;
   Queue compute_queue_;
   Queue copy_queue_;
   Thread compute_thread_;
