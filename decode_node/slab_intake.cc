@@ -32,8 +32,7 @@ KvBlock BlockOf(const kernels::SlabRange& range, std::span<const int32_t> pages)
 SlabIntake::SlabIntake(LeaseConfig leases, Arena& arena, ModelRunner& runner, Executor& executor,
                        ReservationTable& table, HandoffSessions& sessions, DecodeMetrics& metrics,
                        Post post, Events events)
-    : arena_(arena),
-      runner_(runner),
+    : runner_(runner),
       executor_(executor),
       table_(table),
       sessions_(sessions),

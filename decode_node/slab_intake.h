@@ -75,7 +75,6 @@ class SlabIntake {
   void TryComplete(Reservation& reservation);
   void Reply(Reservation& reservation, v1::HandoffResponse message);
 
-  Arena& arena_;
   ModelRunner& runner_;
   Executor& executor_;
   ReservationTable& table_;
