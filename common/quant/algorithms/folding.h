@@ -36,8 +36,8 @@ enum class FoldRule {
   kSmoothQuant,   // amax(x)^α / amax(W)^(1−α)  (Xiao et al., 2023)
   kFourthMoment,  // (mean x⁴)^(α/4) / rms(W)^(1−α): as heavy in the tail, but steady: what a
                   // sample's extremes say of the tokens to come is little
-  kAwq,     // mean|x|^α                  (Lin et al., 2024)
-  kAwqDuo,  // mean|x|^α / mean|W|^(1−α)
+  kAwq,           // mean|x|^α                  (Lin et al., 2024)
+  kAwqDuo,        // mean|x|^α / mean|W|^(1−α)
 };
 // "smoothquant"
 std::string_view NameOf(FoldRule rule);
