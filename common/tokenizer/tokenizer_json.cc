@@ -19,8 +19,9 @@ absl::Status NotBuilt(const JsonField& field, std::string_view what, std::string
 // A member that, other than null, `false`, 0 or "", would change what the tokenizer does.
 absl::Status RefuseIfSet(const JsonField& field) {
   const nlohmann::json& value = field.value();
-  const bool unset =
-      value.is_null() || value == false || value == "" || (value.is_number() && value == 0);
+  const auto* text = value.get_ptr<const std::string*>();
+  const bool unset = value.is_null() || value == false || (text != nullptr && text->empty()) ||
+                     (value.is_number() && value == 0);
   return unset ? absl::OkStatus() : NotBuilt(field, "a value", "null");
 }
 
