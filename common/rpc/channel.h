@@ -26,8 +26,7 @@ struct ConnectionConfig {
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& endpoint,
                                            const ConnectionConfig& config);
 
-// What one stream holds of a channel: the channel stays usable, and its pool alive, until the lease
-// is gone.
+// What streams hold of a channel: it stays usable, and its pool waits, until the lease is gone.
 using ChannelLease = std::shared_ptr<grpc::Channel>;
 
 // One channel per endpoint, kept until Forget.

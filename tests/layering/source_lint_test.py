@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks what a reviewer should not have to: sizes of files, and words that do not belong in the source."""
+"""Checks what a reviewer should not have to: sizes of files, words that do not belong in the source, and types
+that are defined twice."""
 
 import pathlib
 import re

@@ -210,33 +210,31 @@ class ActOrder : public StoredCheckpoint {
     test::WriteText(folder / "config.json", config.dump());
     return folder;
   }
+
+  // INT4 weights of shuffled columns: served as stored within `tolerance` of their values in fp32,
+  // and in fp32 exactly so.
+  void ExpectServedAsItsValues(float tolerance) {
+    const auto folder = WriteActOrder(CodeType::kUint4, {});
+    const auto dense =
+        WriteDense([&](const WeightSpec& spec) { return Shuffled(spec, CodeType::kUint4); });
+    const std::vector<float> reference = Scores(dense, WeightFormat::kFp32);
+    EXPECT_EQ(Scores(folder, WeightFormat::kFp32), reference);
+    const std::vector<float> served = Scores(folder, WeightFormat::kAuto);
+    ASSERT_EQ(served.size(), reference.size());
+    for (size_t i = 0; i < served.size(); ++i) EXPECT_NEAR(served[i], reference[i], tolerance);
+  }
 };
 
 TEST_F(ActOrder, GathersTheInputs) {
-  const auto folder = WriteActOrder(CodeType::kUint4, {});
-  const auto dense =
-      WriteDense([&](const WeightSpec& spec) { return Shuffled(spec, CodeType::kUint4); });
-  const std::vector<float> reference = Scores(dense, WeightFormat::kFp32);
-  EXPECT_EQ(Scores(folder, WeightFormat::kFp32), reference);
-  const std::vector<float> served = Scores(folder, WeightFormat::kAuto);
-  EXPECT_THAT(notes_, IsEmpty());
-  ASSERT_EQ(served.size(), reference.size());
   // The same products in fp32, summed in another order.
-  for (size_t i = 0; i < served.size(); ++i) EXPECT_NEAR(served[i], reference[i], 1e-4);
+  ExpectServedAsItsValues(1e-4);
+  EXPECT_THAT(notes_, IsEmpty());
 }
 
 // Its rows are looked up, so there are no inputs to gather: the columns go back to their places.
 TEST_F(ActOrder, TheEmbeddingIsPutInOrder) {
   quantized_embedding_ = true;
-  const auto folder = WriteActOrder(CodeType::kUint4, {});
-  const auto dense =
-      WriteDense([&](const WeightSpec& spec) { return Shuffled(spec, CodeType::kUint4); });
-  const std::vector<float> reference = Scores(dense, WeightFormat::kFp32);
-  EXPECT_EQ(Scores(folder, WeightFormat::kFp32), reference);
-  const std::vector<float> served = Scores(folder, WeightFormat::kAuto);
-  ASSERT_EQ(served.size(), reference.size());
-  // Rounded to fp16.
-  for (size_t i = 0; i < served.size(); ++i) EXPECT_NEAR(served[i], reference[i], 5e-3);
+  ExpectServedAsItsValues(5e-3);  // rounded to fp16
 }
 
 TEST_F(ActOrder, GathersBeforeInputsAreQuantized) {
